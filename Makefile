@@ -1,0 +1,66 @@
+# What a checkout can do. `make demo` and `make test` work on a fresh machine with Python 3.11 or newer;
+# they start a Docker engine where none answers (Debian, root).
+
+PYTHON ?= python3
+ONLY ?=
+VENV := .venv/bin
+export PATH := $(CURDIR)/$(VENV):$(PATH)
+export PYTHONPATH := $(CURDIR)
+export LC_ALL := C.UTF-8
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock docs lint unit check test sanity image up down demo build
+
+help: ## Show what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: .venv/.complete ## Install the tools into .venv, as pinned
+
+.venv/.complete: requirements/dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 setup")'
+	$(PYTHON) -m venv .venv
+	$(VENV)/pip install --quiet --require-hashes --requirement requirements/dev.txt
+	touch $@
+
+lock: setup ## Pin the newest versions of all Python dependencies
+	for name in requirements/dev sandbox/app/requirements sandbox/aws/requirements; do \
+	  uv pip compile --universal --generate-hashes --upgrade --quiet --python-version 3.11 \
+	    --custom-compile-command "make lock" --output-file $$name.txt $$name.in; \
+	done
+
+docs: setup ## Write the generated parts of the documentation
+	python -m tools.variables_table
+
+lint: setup ## Run every linter
+	yamllint --strict .
+	ruff check .
+	ruff format --check .
+	mypy plugins sandbox tools
+	ansible-lint --offline
+
+unit: setup ## Run the tests that need no container
+	pytest --numprocesses 2 tests/unit tests/templates tests/contract
+
+check: lint unit ## The quick half of the tests: linters and everything without containers
+
+image: setup ## Build the image of the local machines, where it is missing or out of date
+	sandbox/engine
+	sandbox/image/build
+
+test: check image ## Run all tests; ONLY=nginx runs one scenario
+	python -m tools.scenarios $(ONLY)
+
+sanity: setup ## Run ansible-test sanity
+	tools/sanity
+
+up: image ## Boot the local fleet
+	ansible-playbook sandbox/up.yml
+
+down: setup ## Remove the local fleet and all it left
+	ansible-playbook sandbox/down.yml
+
+demo: image ## Roll a release over a local fleet under load, and count
+	python -m sandbox.demo
+
+build: setup ## Build the collection's archive
+	ansible-galaxy collection build --force --output-path out
