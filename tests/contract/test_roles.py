@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tools.variables_table import options_of, with_table
 
 ROOT = Path(__file__).parent.parent.parent

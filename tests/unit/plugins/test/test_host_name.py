@@ -13,8 +13,23 @@ def test_a_fully_qualified_lower_case_name_is_a_host_name(value: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "amy", "Amy.example.org", "amy..org", "-amy.org", "amy-.org", "amy.org.", "../etc", "amy org", "https://amy.org",
-     "a" * 64 + ".org", "a." * 126 + "toolong", None, 7, ["amy.org"]],
+    [
+        "",
+        "amy",
+        "Amy.example.org",
+        "amy..org",
+        "-amy.org",
+        "amy-.org",
+        "amy.org.",
+        "../etc",
+        "amy org",
+        "https://amy.org",
+        "a" * 64 + ".org",
+        "a." * 126 + "toolong",
+        None,
+        7,
+        ["amy.org"],
+    ],
 )
 def test_anything_else_is_none(value: object) -> None:
     assert not is_host_name(value)

@@ -1,0 +1,146 @@
+"""The local fleet as its demo and its tests use it: playbooks run as a person runs them, load beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+STATE = ROOT / ".cache" / "sandbox"
+BALANCER = "10.77.0.10"
+DOMAIN = "amy.sandbox.test"
+
+# The fleet's AWS account: an endpoint in a container, with credentials that open nothing else.
+AWS = {
+    "AWS_ENDPOINT_URL": f"http://{BALANCER}:5000",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_REGION": "eu-west-1",
+}
+# The controller is a machine of its own in real life: here it must not take the processor from the hosts.
+BESIDE_THE_FLEET = ("nice", "-n", "10")
+
+
+class FleetError(Exception):
+    """A playbook of the fleet ended otherwise than it should; the text is the end of its output."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run of a playbook."""
+
+    code: int
+    output: str
+    seconds: float
+
+    def tail(self, lines: int = 60) -> str:
+        return "\n".join(self.output.splitlines()[-lines:])
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A fleet by its inventory. ``logs``: the directory for the output of its playbooks."""
+
+    logs: Path
+    inventory: str = "inventories/sandbox"
+    arguments: tuple[str, ...] = ()
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **AWS, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+
+    def run(self, playbook: str, *arguments: str) -> Run:
+        """Run a playbook to its end, whatever that is."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        command = [*BESIDE_THE_FLEET, "ansible-playbook", playbook, "-i", self.inventory, *self.arguments, *arguments]
+        begin = time.monotonic()
+        result = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment(),
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        with (self.logs / f"{Path(playbook).stem}.log").open("a") as log:
+            log.write(f"$ {' '.join(command)}\n{result.stdout}\nexit {result.returncode}\n\n")
+        return Run(result.returncode, result.stdout, time.monotonic() - begin)
+
+    def must(self, playbook: str, *arguments: str) -> Run:
+        """Run a playbook that has to succeed. Raises FleetError with the end of its output."""
+        run = self.run(playbook, *arguments)
+        if run.code:
+            raise FleetError(f"{playbook} {' '.join(arguments)} ended with {run.code}:\n{run.tail()}")
+        return run
+
+    def site(self, *arguments: str) -> Run:
+        return self.must("playbooks/site.yml", *arguments)
+
+    def deploy(self, version: str, *arguments: str) -> Run:
+        return self.must("playbooks/deploy.yml", "-e", f"deploy_version={version}", *arguments)
+
+
+@dataclass
+class Load:
+    """The load generator as a process beside everything else. ``summary`` is there once it has stopped."""
+
+    out: Path
+    process: subprocess.Popen[bytes]
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def roll(self) -> Iterator[None]:
+        """Tell the generator which requests fall into a roll."""
+        self.process.send_signal(signal.SIGUSR1)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGUSR2)
+
+    def stop(self) -> None:
+        """Let the requests under way finish and read the summary. Raises FleetError when there is none."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=120)
+        try:
+            self.summary = json.loads((self.out / "summary.json").read_text())
+        except (OSError, ValueError) as error:
+            raise FleetError(f"the load generator left no summary: {error}; see {self.out}/load.log") from error
+
+
+@contextlib.contextmanager
+def load(out: Path, *, connect: str = f"{BALANCER}:443", rate: float = 80, steady: float = 20) -> Iterator[Load]:
+    """Constant load while the body runs; ``steady`` seconds (0 or more) pass before it and a quarter of them after."""
+    out.mkdir(parents=True, exist_ok=True)
+    command: Sequence[str] = [
+        sys.executable,
+        "-m",
+        "sandbox.load",
+        "--url",
+        f"https://{DOMAIN}",
+        "--connect",
+        connect,
+        "--ca",
+        str(STATE / "tls" / "ca.pem"),
+        "--rate",
+        str(rate),
+        "--out",
+        str(out),
+    ]
+    with (out / "load.log").open("w") as log:
+        running = Load(out, subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log))
+        try:
+            time.sleep(steady)
+            yield running
+            time.sleep(steady / 4)
+        finally:
+            running.stop()
