@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-# RFC 1123, section 2.1: labels of letters, digits and inner hyphens, 63 characters each; lower case, because it names a directory.
+# RFC 1123, section 2.1: labels of letters, digits and inner hyphens, 63 characters each.
+# Lower case, because the name is a directory's too.
 LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 # RFC 1035, section 2.3.4, without the length bytes.
 MAX_LENGTH = 253

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent.parent
+ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8"}
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 MODULES = sorted(path for path in (ROOT / "plugins/modules").glob("*.py") if path.stem != "__init__")
 
@@ -28,9 +29,7 @@ def test_the_link_that_makes_names_resolve_points_at_this_checkout() -> None:
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
 def test_a_playbook_has_valid_syntax(playbook: Path) -> None:
     command = [Path(sys.executable).with_name("ansible-playbook"), "--syntax-check", "-i", "localhost,", playbook]
-    result = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
-    )
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert result.returncode == 0, result.stderr
 
 
@@ -42,9 +41,7 @@ def test_a_playbooks_name_can_be_called_by_its_full_name(playbook: Path) -> None
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_a_module_documents_itself(module: Path) -> None:
     command = [Path(sys.executable).with_name("ansible-doc"), f"carpentries.webapps.{module.stem}"]
-    result = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
-    )
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert result.returncode == 0, result.stderr
     assert "EXAMPLES:" in result.stdout
     assert "RETURN VALUES:" in result.stdout
