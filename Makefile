@@ -51,7 +51,7 @@ test: check image ## Run all tests; ONLY=nginx runs one scenario
 	python -m tools.scenarios $(ONLY)
 
 sanity: setup ## Run ansible-test sanity
-	tools/sanity
+	python -m tools.sanity
 
 up: image ## Boot the local fleet
 	ansible-playbook sandbox/up.yml
