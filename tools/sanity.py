@@ -1,13 +1,12 @@
 """Run ``ansible-test sanity`` on what is committed: ``python -m tools.sanity [ansible-test's own options]``.
 
-ansible-test insists on a path that ends in ``ansible_collections/<namespace>/<name>``, so it gets a worktree there. It keeps
-nothing of the caller's environment but HOME, and takes pip from an address of its own: it gets a home in ``.cache``
-with pip's settings as the caller has them and pip as Python itself brings it.
+ansible-test insists on a path that ends in ``ansible_collections/<namespace>/<name>``, so it gets a worktree there.
+It downloads pip from an address of its own and lets pip see no settings: here its home is in ``.cache``, pip comes
+from Python itself, and where pip is set to another certificate authority it trusts that one here too.
 """
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import subprocess
@@ -25,24 +24,31 @@ HOME = ROOT / ".cache" / "ansible-test"
 # What ansible-test runs in each of its virtual environments in place of the program it would download.
 BOOTSTRAP = """\
 import ensurepip
+import pathlib
 import subprocess
 import sys
+import sysconfig
+
+CERT = {cert!r}
 
 ensurepip.bootstrap(upgrade=True)
 packages = [argument for argument in sys.argv[1:] if argument not in ("--no-setuptools", "--no-wheel")]
-sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *packages]))
+code = subprocess.call([sys.executable, "-m", "pip", *(["--cert", CERT] if CERT else []), "install", *packages])
+if CERT:
+    bundle = pathlib.Path(sysconfig.get_path("purelib"), "pip", "_vendor", "certifi", "cacert.pem")
+    bundle.write_bytes(pathlib.Path(CERT).read_bytes())
+sys.exit(code)
 """
 
 
-def pip_settings(configured: str) -> str:
-    """pip's settings, as ``pip config list`` shows them, as one configuration file; the environment's win."""
-    settings: dict[str, str] = {}
-    for line in sorted(configured.splitlines(), key=lambda line: line.startswith(":env:")):
-        name, _, value = line.partition("=")
-        section, _, key = name.rpartition(".")
-        if section in {"global", ":env:"}:
-            settings[key] = str(ast.literal_eval(value)).replace("\n", " ")
-    return "[global]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items())
+def pip_certificates() -> str:
+    """The file of certificate authorities that pip is set to trust, or ""."""
+    command = [sys.executable, "-m", "pip", "config", "get"]
+    for name in (":env:.cert", "global.cert"):
+        answer = subprocess.run([*command, name], check=False, capture_output=True, text=True)
+        if answer.returncode == 0:
+            return answer.stdout.strip()
+    return ""
 
 
 def bootstrap_names() -> set[str]:
@@ -68,13 +74,7 @@ def main(options: list[str]) -> int:
     cache = HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     for name in bootstrap_names():
-        (cache / name).write_text(BOOTSTRAP)
-    configured = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
-    ).stdout
-    settings = HOME / ".config" / "pip" / "pip.conf"
-    settings.parent.mkdir(parents=True, exist_ok=True)
-    settings.write_text(pip_settings(configured))
+        (cache / name).write_text(BOOTSTRAP.format(cert=pip_certificates()))
     with worktree() as tree:
         command = ["ansible-test", "sanity", "--requirements", "--color", "no", *options]
         return subprocess.call(command, cwd=tree, env={**os.environ, "HOME": str(HOME)})
