@@ -1,0 +1,1 @@
+"""Notes, jobs and heartbeats."""

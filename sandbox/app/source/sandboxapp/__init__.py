@@ -1,0 +1,3 @@
+"""Project of the sandbox application."""
+
+__version__ = "1"
