@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ ROOT = Path(__file__).parent.parent
 STATE = ROOT / ".cache" / "sandbox"
 BALANCER = "10.77.0.10"
 DOMAIN = "amy.sandbox.test"
+
+WEB_HOSTS = {"web-1": "10.77.1.11", "web-2": "10.77.2.11", "web-3": "10.77.3.11"}
 
 # The fleet's AWS account: an endpoint in a container, with credentials that open nothing else.
 AWS = {
@@ -88,6 +91,15 @@ class Fleet:
 
     def deploy(self, version: str, *arguments: str) -> Run:
         return self.must("playbooks/deploy.yml", "-e", f"deploy_version={version}", *arguments)
+
+
+def web_releases(hosts: Mapping[str, str] = WEB_HOSTS) -> dict[str, str]:
+    """The release that each web host answers with, asked past the balancer."""
+    answers = {}
+    for host, address in hosts.items():
+        with urllib.request.urlopen(f"http://{address}/alive/", timeout=30) as answer:
+            answers[host] = str(answer.headers["X-Release"])
+    return answers
 
 
 @dataclass
