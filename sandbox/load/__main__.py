@@ -61,7 +61,9 @@ async def report(generator: Generator) -> None:
 async def run(options: argparse.Namespace) -> int:
     """Send the requests and write the files; return the exit status."""
     options.out.mkdir(parents=True, exist_ok=True)
-    pid_file = options.out / "pid"
+    pid_file, summary_file = options.out / "pid", options.out / "summary.json"
+    # Who finds a summary must find that of the last run, or none.
+    summary_file.unlink(missing_ok=True)
     target = Target(options.url, options.connect)
     with (options.out / "requests.jsonl").open("w", encoding="utf-8") as log:
         generator = Generator(make_users(target, trust(options.ca), options.timeout), options.rate, log)
@@ -79,7 +81,7 @@ async def run(options: argparse.Namespace) -> int:
             reporter.cancel()
             pid_file.unlink(missing_ok=True)
     summary = summarize(generator.records, options.rate)
-    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    summary_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return 1 if summary["failed"] or not summary["requests"] else 0
 
 

@@ -82,6 +82,14 @@ def test_a_run_with_failures_ends_non_zero_and_still_writes_its_summary(tmp_path
     assert "ConnectError" in summary["failures"][0]["error"]
 
 
+def test_a_run_that_breaks_off_leaves_no_summary_of_an_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "pid").mkdir()
+    with pytest.raises(IsADirectoryError):
+        main(["--url", "http://127.0.0.1:1", "--duration", "0.1", "--out", str(tmp_path)])
+    assert not (tmp_path / "summary.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
