@@ -19,14 +19,14 @@ class Target:
     port: int
 
 
-Listener = Callable[[Target, Health | None, Health], None]
+Told = Callable[[Target, Health | None, Health], None]
 """Told of every change: the target, its health before (None when it was unknown) and after."""
 
 
 class Registry:
     """The targets' health, safe to use from several threads. `clock` gives seconds; `told` hears of changes."""
 
-    def __init__(self, clock: Callable[[], float], told: Listener = lambda target, before, after: None) -> None:
+    def __init__(self, clock: Callable[[], float], told: Told = lambda target, before, after: None) -> None:
         self._clock = clock
         self._told = told
         self._lock = threading.RLock()

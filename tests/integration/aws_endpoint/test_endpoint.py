@@ -53,6 +53,15 @@ def free_port(address: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing about connections that the balancer closes."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
 class Target:
     """A web application at a loopback address of its own.
 
@@ -76,8 +85,7 @@ class Target:
             def log_message(self, *arguments: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer((address, port), Handler)
-        self.server.daemon_threads = True
+        self.server = Server((address, port), Handler)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
