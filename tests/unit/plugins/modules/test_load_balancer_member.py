@@ -1,0 +1,122 @@
+"""What a task that uses load_balancer_member gets back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.amazon.aws.plugins.module_utils.retries import RetryingBotoClientWrapper
+from ansible_collections.carpentries.webapps.plugins.modules import load_balancer_member
+
+from tests.unit.plugins.fake_elbv2 import FakeAws, FakeClock, FakeGroup, client
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    group = FakeGroup("amy")
+    backend = FakeAws(FakeClock(), [group])
+    backend.add(group, "i-1", "i-2")
+    return backend
+
+
+@pytest.fixture
+def run(aws: FakeAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Runs the module with these parameters and returns the JSON it prints."""
+    with ExitStack() as stack:
+        clients = {service: stack.enter_context(client(service, aws)) for service in ("elbv2", "autoscaling")}
+        monkeypatch.setattr(
+            load_balancer_member.AnsibleAWSModule,
+            "client",
+            lambda self, service, retry_decorator: RetryingBotoClientWrapper(clients[service], retry_decorator),
+        )
+        clock = SimpleNamespace(monotonic=aws.clock, sleep=aws.clock.sleep)
+        monkeypatch.setattr(load_balancer_member, "time", clock)
+
+        def call(state: str, *targets: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+            arguments = {"state": state, "target_groups": ["amy"], "targets": list(targets), "region": "eu-west-1"}
+            with patch_module_args(arguments | parameters), pytest.raises(SystemExit):
+                load_balancer_member.main()
+            result: dict[str, Any] = json.loads(capsys.readouterr().out)
+            return result
+
+        yield call
+
+
+WEB_1 = {"name": "web-1", "instance_id": "i-1"}
+
+
+def test_a_host_leaves_and_joins_with_evidence_of_both(run: Run) -> None:
+    left = run("out_of_service", WEB_1)
+    assert (left["changed"], left["deregistration_delay"]) == (True, 30)
+    assert left["targets"] == [
+        {
+            "host": "web-1 (i-1)",
+            "target_group": "amy",
+            "id": "i-1",
+            "port": 80,
+            "before": {"state": "healthy", "reason": "", "description": ""},
+            "after": {
+                "state": "draining",
+                "reason": "Target.DeregistrationInProgress",
+                "description": "Target deregistration is in progress",
+            },
+            "action": "deregister",
+        }
+    ]
+    joined = run("in_service", WEB_1)
+    assert (joined["changed"], joined["targets"][0]["after"]["state"]) == (True, "healthy")
+    assert joined["diff"]["before"] == {"amy: web-1 (i-1) port 80": "draining"}
+
+
+def test_a_second_call_changes_nothing(run: Run) -> None:
+    assert run("in_service", WEB_1)["changed"] is False
+    run("out_of_service", WEB_1)
+    assert run("out_of_service", WEB_1)["changed"] is False
+
+
+def test_check_mode_makes_no_call_that_writes(run: Run, aws: FakeAws) -> None:
+    planned = run("out_of_service", WEB_1, _ansible_check_mode=True)
+    assert (planned["changed"], planned["targets"][0]["after"]["state"]) == (True, "draining")
+    run("observed", WEB_1, _ansible_check_mode=True)
+    run("in_service", {"instance_id": "i-3"}, _ansible_check_mode=True)
+    assert aws.writes() == []
+
+
+def test_a_refusal_is_a_message_and_no_traceback(run: Run) -> None:
+    result = run("out_of_service", WEB_1, minimum_healthy="100%")
+    assert result["failed"]
+    assert result["msg"].startswith("Refused to leave: amy would keep 1 healthy of 2 registered without web-1 (i-1)")
+    assert "exception" not in result
+
+
+def test_a_failure_to_join_carries_every_target(run: Run, aws: FakeAws) -> None:
+    aws.sick = {"i-1"}
+    result = run("in_service", WEB_1, timeout=5)
+    assert result["targets"][0]["after"]["reason"] == "Target.ResponseCodeMismatch"
+    assert result["waited"] == 5
+
+
+def test_a_missing_right_is_said_in_the_words_of_aws(run: Run, aws: FakeAws) -> None:
+    aws.denied = {"DescribeTargetHealth"}
+    assert "not authorized to perform: DescribeTargetHealth" in run("observed", WEB_1)["msg"]
+
+
+def test_a_group_that_does_not_exist_is_asked_for_once(run: Run, aws: FakeAws) -> None:
+    assert "it has: amy." in run("in_service", WEB_1, target_groups=["amy-production"])["msg"]
+    assert aws.count("DescribeTargetGroups") == 2
+
+
+def test_a_warning_of_the_plan_reaches_the_operator(run: Run) -> None:
+    result = run("observed", WEB_1, minimum_healthy="2")
+    assert "As of now leaving would be refused" in str(result["warnings"])
+
+
+def test_a_target_without_any_identity_is_refused(run: Run) -> None:
+    assert "instance_id, ip_address" in run("observed", {"name": "web-1"})["msg"]
