@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -239,7 +240,7 @@ class Account:
             "Groups": [security_group],
         }
         made = self.clients.ec2.run_instances(
-            ImageId=self._image(),
+            ImageId=self._image,
             InstanceType="t3.small",
             MinCount=1,
             MaxCount=1,
@@ -248,9 +249,11 @@ class Account:
         )
         return self._made(f"instance {host.name}", made["Instances"][0]["InstanceId"])
 
+    @cached_property
     def _image(self) -> str:
-        images = self.clients.ec2.describe_images(Owners=["amazon"], Filters=[_filter("architecture", "x86_64")])
-        return min(str(image["ImageId"]) for image in images["Images"])
+        filters = [_filter("name", "amzn2-ami-hvm*")]
+        images = self.clients.ec2.describe_images(Owners=["amazon"], Filters=filters)["Images"]
+        return min(str(image["ImageId"]) for image in images)
 
     def certificate(self) -> str:
         """Return the ARN of the balancer's certificate, imported again when the files have changed."""
