@@ -110,6 +110,14 @@ class Load:
     process: subprocess.Popen[bytes]
     summary: dict[str, Any] = field(default_factory=dict)
 
+    def await_start(self) -> None:
+        """Wait until the generator takes signals. Raises FleetError when it ended instead."""
+        pid = self.out / "pid"
+        while not (pid.exists() and pid.read_text().strip() == str(self.process.pid)):
+            if self.process.poll() is not None:
+                raise FleetError(f"the load generator did not start, see {self.out}/load.log")
+            time.sleep(0.1)
+
     @contextlib.contextmanager
     def roll(self) -> Iterator[None]:
         """Tell the generator which requests fall into a roll."""
@@ -151,6 +159,7 @@ def load(out: Path, *, connect: str = f"{BALANCER}:443", rate: float = 80, stead
     with (out / "load.log").open("w") as log:
         running = Load(out, subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log))
         try:
+            running.await_start()
             time.sleep(steady)
             yield running
             time.sleep(steady / 4)
