@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from typing import Any
 
 import boto3
 import yaml
+from botocore.exceptions import BotoCoreError, ClientError
 
 VPC = IPv4Network("10.77.0.0/16")
 ZONES = {
@@ -157,10 +159,10 @@ class Account:
         instances = {host.name: self.instance(host, subnets[host.zone], host_group) for host in self.description.hosts}
         certificate = self.certificate()
         target_group = self.target_group(vpc)
-        # In use before anything is registered, as in an account that has been running for a while.
         self.retire_other_stages()
         balancer = self.balancer(list(subnets.values()), balancer_group)
         self.listeners(balancer["LoadBalancerArn"], target_group, certificate)
+        # Last, as in an account that has been running for a while: the group is in use when targets arrive.
         web = [instances[host.name] for host in self.description.hosts if WEB in host.roles]
         self.targets(target_group, web)
         return {
@@ -258,9 +260,9 @@ class Account:
     def certificate(self) -> str:
         """Return the ARN of the balancer's certificate, imported again when the files have changed."""
         files = self.description.certificate
-        content = {"Certificate": files.body.read_bytes(), "PrivateKey": files.private_key.read_bytes()}
+        content = {"Certificate": _read(files.body), "PrivateKey": _read(files.private_key)}
         if files.chain:
-            content["CertificateChain"] = files.chain.read_bytes()
+            content["CertificateChain"] = _read(files.chain)
         for arn in self._certificates():
             known = self.clients.acm.get_certificate(CertificateArn=arn)["Certificate"]
             if known.strip() != content["Certificate"].decode().strip():
@@ -317,8 +319,7 @@ class Account:
 
     def retire_other_stages(self) -> None:
         """Delete the balancers and target groups that other stages of the application have left."""
-        others = self._of_other_stages(self._balancers(), "LoadBalancerArn")
-        for name, arn in others.items():
+        for name, arn in self._of_other_stages(self._balancers(), "LoadBalancerArn").items():
             self.clients.elb.delete_load_balancer(LoadBalancerArn=arn)
             self.changed.append(f"balancer {name} deleted")
         for name, arn in self._of_other_stages(self._target_groups(), "TargetGroupArn").items():
@@ -397,6 +398,13 @@ class Account:
         return [{"ResourceType": kind, "Tags": _tag_list({**tags, "Application": self.description.application})}]
 
 
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DescriptionError(f"certificate: {file} cannot be read: {error.strerror}") from error
+
+
 def _filter(name: str, *values: str) -> dict[str, Any]:
     return {"Name": name, "Values": list(values)}
 
@@ -413,21 +421,33 @@ def _tags(tag_list: list[dict[str, str]]) -> Tags:
     return {tag["Key"]: tag["Value"] for tag in tag_list}
 
 
-def main(arguments: list[str] | None = None, connected: Callable[[str], Clients] = connect) -> int:
-    """Fill the account that the environment names and print the summary as JSON (0), or say what is wrong (2)."""
+def main(
+    arguments: list[str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    connected: Callable[[str], Clients] = connect,
+) -> int:
+    """Fill the account that the environment names and print the summary as JSON (0), or say what is wrong (1, 2)."""
     parser = argparse.ArgumentParser(prog="sandbox.aws.account", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("description", type=Path, help="YAML or JSON file; account.example.yml shows all of it")
     parser.add_argument("--stage", help="the stage to tag the hosts for, instead of the description's")
     parser.add_argument("--region", default="eu-west-1")
     chosen = parser.parse_args(arguments)
+    endpoint = environment.get("AWS_ENDPOINT_URL")
+    if not endpoint:
+        print("error: AWS_ENDPOINT_URL is not set, so this would fill an account of the real AWS", file=sys.stderr)
+        return 2
     try:
         description = load(chosen.description)
+        if chosen.stage:
+            description = replace(description, stage=chosen.stage)
+        summary = Account(description, connected(chosen.region)).fill()
     except DescriptionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if chosen.stage:
-        description = replace(description, stage=chosen.stage)
-    json.dump(Account(description, connected(chosen.region)).fill(), sys.stdout, indent=2)
+    except (BotoCoreError, ClientError) as error:
+        print(f"error: the AWS endpoint {endpoint} did not do what it was asked: {error}", file=sys.stderr)
+        return 1
+    json.dump(summary, sys.stdout, indent=2)
     print()
     return 0
 

@@ -13,6 +13,7 @@ from typing import Any
 import moto
 import pytest
 import yaml
+from botocore.exceptions import EndpointConnectionError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from sandbox.aws import moto_elbv2
 from sandbox.aws.account import Account, Clients, Description, DescriptionError, connect, load, main, parse
 
+LOCAL = {"AWS_ENDPOINT_URL": "http://10.77.0.10:5000"}
 EXAMPLE = Path(moto_elbv2.__file__).parent / "account.example.yml"
 
 
@@ -174,7 +176,8 @@ def test_other_applications_are_left_alone(description: Description, clients: Cl
 def test_the_program_prints_what_there_is(
     description: Description, clients: Clients, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(tmp_path / "account.yml"), "--stage", "production"], lambda region: clients) == 0
+    arguments = [str(tmp_path / "account.yml"), "--stage", "production"]
+    assert main(arguments, LOCAL, lambda region: clients) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["target_group_name"] == "amy-production"
 
@@ -205,5 +208,28 @@ def test_a_wrong_description_is_refused_with_the_place_and_the_remedy(change: di
 def test_a_description_that_is_not_there_is_an_error_and_no_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(tmp_path / "absent.yml")]) == 2
+    assert main([str(tmp_path / "absent.yml")], LOCAL) == 2
     assert "absent.yml cannot be read" in capsys.readouterr().err
+
+
+def test_a_certificate_that_is_not_there_is_named(
+    description: Description, clients: Clients, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    description.certificate.private_key.unlink()
+    assert main([str(tmp_path / "account.yml")], LOCAL, lambda region: clients) == 2
+    assert "balancer.key cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_the_real_aws_is_never_filled(description: Description, tmp_path: Path, capsys: Any) -> None:
+    assert main([str(tmp_path / "account.yml")], {}) == 2
+    assert "AWS_ENDPOINT_URL is not set" in capsys.readouterr().err
+
+
+def test_an_endpoint_that_does_not_answer_is_named(
+    description: Description, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreachable(region: str) -> Clients:
+        raise EndpointConnectionError(endpoint_url=LOCAL["AWS_ENDPOINT_URL"])
+
+    assert main([str(tmp_path / "account.yml")], LOCAL, unreachable) == 1
+    assert "http://10.77.0.10:5000" in capsys.readouterr().err
