@@ -63,7 +63,9 @@ class Fleet:
     def run(self, playbook: str, *arguments: str) -> Run:
         """Run a playbook to its end, whatever that is."""
         self.logs.mkdir(parents=True, exist_ok=True)
-        command = [*BESIDE_THE_FLEET, "ansible-playbook", playbook, "-i", self.inventory, *self.arguments, *arguments]
+        # What boots the fleet makes the account that lists its hosts: nobody answers for the inventory yet.
+        inventory = () if playbook.startswith("sandbox/") else ("-i", self.inventory, *self.arguments)
+        command = [*BESIDE_THE_FLEET, "ansible-playbook", playbook, *inventory, *arguments]
         begin = time.monotonic()
         result = subprocess.run(
             command,
