@@ -19,6 +19,7 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups 
     NOT_REGISTERED,
     SLACK,
     Health,
+    Key,
     Member,
     Target,
     check_in_use,
@@ -32,8 +33,6 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups_
 
 # Seconds between two looks: the first soon, because leaving shows at once; then growing, to be gentle with the API.
 FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 1.0, 10.0, 1.5
-
-Key = tuple[str, str, int]
 
 
 @dataclass(frozen=True)

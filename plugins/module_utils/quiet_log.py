@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 # Seconds between two looks at the file.
 PAUSE = 0.5
 
-# What tells one state of a log from another: its inode, which rotation changes, and its size. None: there is no log.
-Mark = tuple[int, int] | None
+
+class Mark(NamedTuple):
+    """What tells one state of a log from another; rotation changes the inode, a line the size."""
+
+    inode: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -25,16 +30,17 @@ class Quiet:
     writes: int
 
 
-def mark_of(path: Path) -> Mark:
+def mark_of(path: Path) -> Mark | None:
+    """The log's present mark; None when there is no log."""
     try:
         found = path.stat()
     except FileNotFoundError:
         return None
-    return (found.st_ino, found.st_size)
+    return Mark(found.st_ino, found.st_size)
 
 
 def wait_for_quiet(
-    look: Callable[[], Mark],
+    look: Callable[[], Mark | None],
     quiet_for: float,
     timeout: float,
     *,

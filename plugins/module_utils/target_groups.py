@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 
@@ -123,6 +123,14 @@ class Target:
         return self.ports.get(group.name) or self.port or group.port
 
 
+class Key(NamedTuple):
+    """What identifies a registration."""
+
+    group_arn: str
+    id: str
+    port: int
+
+
 @dataclass(frozen=True)
 class Member:
     """One registration, existing or wanted."""
@@ -133,21 +141,17 @@ class Member:
     host: str
 
     @property
-    def key(self) -> tuple[str, str, int]:
-        return (self.group.arn, self.id, self.port)
+    def key(self) -> Key:
+        return Key(self.group.arn, self.id, self.port)
 
     def __str__(self) -> str:
         host = self.id if self.host == self.id else self.host
         return f"{self.group.name}: {host} port {self.port}"
 
 
-# What one look at the balancer found: the health of every registration of the groups.
-Registrations = Mapping[tuple[str, str, int], Health]
-
-
 def declared_members(groups: Sequence[TargetGroup], targets: Sequence[Target]) -> list[Member]:
     """Every member that the declared targets are to be, in the order of groups and targets, each once."""
-    members: dict[tuple[str, str, int], Member] = {}
+    members: dict[Key, Member] = {}
     for group in groups:
         for target in targets:
             member = Member(group, target.id_in(group), target.port_in(group), target.label)
@@ -155,7 +159,7 @@ def declared_members(groups: Sequence[TargetGroup], targets: Sequence[Target]) -
     return list(members.values())
 
 
-def check_ports(members: Sequence[Member], found: Registrations) -> None:
+def check_ports(members: Sequence[Member], found: Mapping[Key, Health]) -> None:
     """Refuse hosts that take traffic on a port nobody declared.
 
     Such a port is known only as long as it is registered: once the host has left, nobody could bring it back.
@@ -189,7 +193,7 @@ def check_in_use(groups: Iterable[TargetGroup]) -> None:
         )
 
 
-def check_known(targets: Sequence[Target], groups: Sequence[TargetGroup], found: Registrations) -> None:
+def check_known(targets: Sequence[Target], groups: Sequence[TargetGroup], found: Mapping[Key, Health]) -> None:
     """Refuse hosts that are in none of the groups and may not join: they would start to serve unasked."""
     strangers = [
         target
@@ -218,7 +222,7 @@ def minimum_of(rule: str, total: int) -> int:
     return -(-total * number // 100) if match[2] else number
 
 
-def too_few(members: Sequence[Member], found: Registrations, rule: str) -> list[str]:
+def too_few(members: Sequence[Member], found: Mapping[Key, Health], rule: str) -> list[str]:
     """Why these members must not leave together: a sentence per group that would keep too few healthy hosts.
 
     A host counts as healthy when all it has registered is; it counts as one, whatever its ports.
@@ -245,6 +249,6 @@ def too_few(members: Sequence[Member], found: Registrations, rule: str) -> list[
     return problems
 
 
-def explain(members: Sequence[Member], healths: Mapping[tuple[str, str, int], Health]) -> str:
+def explain(members: Sequence[Member], healths: Mapping[Key, Health]) -> str:
     """What AWS says about each member, for an error."""
     return "; ".join(f"{member} is {healths[member.key]}" for member in members)

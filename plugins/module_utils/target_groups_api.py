@@ -13,6 +13,7 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.errors import 
 from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups import (
     NOT_REGISTERED,
     Health,
+    Key,
     Member,
     TargetGroup,
 )
@@ -63,18 +64,17 @@ class TargetGroupsApi:
         unique = {by_name[name]["TargetGroupArn"]: by_name[name] for name in declared}
         return [self._group(group) for group in unique.values()]
 
-    def health(self, groups: Iterable[TargetGroup]) -> dict[tuple[str, str, int], Health]:
+    def health(self, groups: Iterable[TargetGroup]) -> dict[Key, Health]:
         """Every registration of the groups, those that drain included."""
-        found = {}
+        found: dict[Key, Health] = {}
         for group in groups:
             answer = self.elbv2.describe_target_health(TargetGroupArn=group.arn, aws_retry=True)
             for entry in answer["TargetHealthDescriptions"]:
                 target, health = entry["Target"], entry["TargetHealth"]
                 if health.get("Reason") == NOT_REGISTERED.reason:
                     continue
-                found[group.arn, target["Id"], target.get("Port", group.port)] = Health(
-                    health["State"], health.get("Reason", ""), health.get("Description", "")
-                )
+                key = Key(group.arn, target["Id"], target.get("Port", group.port))
+                found[key] = Health(health["State"], health.get("Reason", ""), health.get("Description", ""))
         return found
 
     def check_eligible(self, members: Iterable[Member]) -> None:

@@ -14,7 +14,7 @@ def written_at(clock: FakeClock, *times: float) -> Quiet:
     start = clock.now
 
     def look() -> Mark:
-        return (1, sum(clock.now - start >= time for time in times))
+        return Mark(1, sum(clock.now - start >= time for time in times))
 
     return wait_for_quiet(look, 10, 60, clock=clock, sleep=clock.sleep)
 

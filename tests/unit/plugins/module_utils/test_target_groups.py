@@ -8,6 +8,7 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups 
     DRAINING,
     HEALTHY,
     Health,
+    Key,
     Target,
     TargetGroup,
     check_ports,
@@ -78,16 +79,16 @@ def test_a_port_given_as_text_is_a_number_and_anything_else_is_refused() -> None
 def test_a_registered_port_that_is_not_declared_is_refused_with_the_words_to_declare_it() -> None:
     members = declared_members([group()], WEB[:1])
     with pytest.raises(WebappsError, match=r"on port 8080, which is not declared .* set ports: \{amy: 8080\}"):
-        check_ports(members, {("arn:amy", "i-1", 8080): HEALTHY})
+        check_ports(members, {Key("arn:amy", "i-1", 8080): HEALTHY})
 
 
 def test_an_undeclared_port_may_drain_and_other_hosts_may_have_theirs() -> None:
     members = declared_members([group()], WEB[:1])
-    check_ports(members, {("arn:amy", "i-1", 8080): DRAINING, ("arn:amy", "i-2", 8080): HEALTHY})
+    check_ports(members, {Key("arn:amy", "i-1", 8080): DRAINING, Key("arn:amy", "i-2", 8080): HEALTHY})
 
 
-def registered(**states: Health) -> dict[tuple[str, str, int], Health]:
-    return {("arn:amy", id_.replace("_", "-"), 80): health for id_, health in states.items()}
+def registered(**states: Health) -> dict[Key, Health]:
+    return {Key("arn:amy", id_.replace("_", "-"), 80): health for id_, health in states.items()}
 
 
 def test_the_last_healthy_host_may_not_leave_and_the_numbers_say_so() -> None:
@@ -114,15 +115,15 @@ def test_a_percentage_counts_the_hosts_of_the_group_and_of_the_batch() -> None:
 
 def test_a_host_with_two_ports_counts_once_and_only_when_both_are_healthy() -> None:
     members = declared_members([group()], WEB[:1])
-    both = {("arn:amy", "i-1", 80): HEALTHY, ("arn:amy", "i-2", 80): HEALTHY, ("arn:amy", "i-2", 81): HEALTHY}
+    both = {Key("arn:amy", "i-1", 80): HEALTHY, Key("arn:amy", "i-2", 80): HEALTHY, Key("arn:amy", "i-2", 81): HEALTHY}
     assert too_few(members, both, "1") == []
     assert too_few(members, both, "2")[0].startswith("amy would keep 1 healthy of 2 registered")
-    assert too_few(members, both | {("arn:amy", "i-2", 81): UNHEALTHY}, "1") != []
+    assert too_few(members, both | {Key("arn:amy", "i-2", 81): UNHEALTHY}, "1") != []
 
 
 def test_each_group_keeps_its_own_minimum() -> None:
     members = declared_members([group("a"), group("b")], WEB[:1])
-    found = {("arn:a", id_, 80): HEALTHY for id_ in ("i-1", "i-2")} | {("arn:b", "i-1", 80): HEALTHY}
+    found = {Key("arn:a", id_, 80): HEALTHY for id_ in ("i-1", "i-2")} | {Key("arn:b", "i-1", 80): HEALTHY}
     assert [text.split()[0] for text in too_few(members, found, "1")] == ["b"]
 
 
