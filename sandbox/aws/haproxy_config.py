@@ -98,8 +98,9 @@ def server_options(check: HealthCheck) -> str:
     port = f" port {check.port}" if check.port else ""
     return (
         f"check inter {check.interval}s rise {check.healthy_threshold} fall {check.unhealthy_threshold}{port}"
-        # An ALB keeps idle connections to its targets for the idle timeout, not for HAProxy's five seconds.
-        f" pool-purge-delay {IDLE_TIMEOUT}s"
+        # An ALB keeps idle connections to its targets. HAProxy keeps none of a server that was added at run time,
+        # unless told so, and closes them by halves, beginning after three delays.
+        f" pool-max-conn -1 pool-purge-delay {IDLE_TIMEOUT // 5}s"
     )
 
 

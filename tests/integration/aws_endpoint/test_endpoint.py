@@ -74,6 +74,7 @@ class Target:
         self.frozen = threading.Event()
         self.checks: list[str] = []
         self.started = threading.Semaphore(0)
+        self.connections: set[int] = set()
         target = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -97,6 +98,7 @@ class Target:
                 time.sleep(PATIENCE)
             status = self.status
         else:
+            self.connections.add(request.client_address[1])
             self.started.release()
             time.sleep(float(parse_qs(url.query).get("seconds", ["0"])[0]))
         body = json.dumps({"target": self.address, "headers": dict(request.headers)}).encode()
@@ -262,6 +264,15 @@ def test_a_new_target_is_initial_and_becomes_healthy_with_its_first_passed_check
     assert service.transitions(target)[1] == ("initial", "initial", "Elb.InitialHealthChecking")
     assert httpx.get(service.url).json()["target"] == target.address
     assert service.health(never_registered)[:2] == ("unused", "Target.NotRegistered")
+
+
+def test_clients_share_the_connections_to_a_target_as_behind_an_alb(service: Service) -> None:
+    target = service.targets[0]
+    service.register(target)
+    service.until(target, "healthy")
+    for _ in range(5):
+        httpx.get(service.url)
+    assert len(target.connections) == 1
 
 
 def test_a_group_without_a_healthy_target_answers_503(service: Service) -> None:

@@ -59,12 +59,12 @@ def test_a_failed_request_is_not_tried_elsewhere() -> None:
 def test_idle_connections_last_as_long_as_an_albs() -> None:
     lines = rendered(HTTPS)
     assert {"timeout client 60s", "timeout server 60s", "timeout http-keep-alive 60s"} <= set(lines)
-    assert server_options(CHECK).endswith("pool-purge-delay 60s")
+    assert server_options(CHECK).endswith("pool-max-conn -1 pool-purge-delay 12s")
 
 
 def test_targets_are_checked_as_their_group_says() -> None:
     lines = rendered(HTTPS)
-    assert "default-server check inter 5s rise 2 fall 3 pool-purge-delay 60s" in lines
+    assert "default-server check inter 5s rise 2 fall 3 pool-max-conn -1 pool-purge-delay 12s" in lines
     assert "timeout check 2s" in lines
     assert "http-check expect status 200-299" in lines
     assert any("uri /alive/ " in line and "hdr Host %[bc_dst]" in line for line in lines)
