@@ -18,7 +18,13 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path.startswith("/slow/"):
             time.sleep(3)
-        seen = {"release": RELEASE, "method": self.command, "path": self.path, "body": body.decode(), "version": self.request_version}
+        seen = {
+            "release": RELEASE,
+            "method": self.command,
+            "path": self.path,
+            "body": body.decode(),
+            "version": self.request_version,
+        }
         text = json.dumps(seen | {"headers": dict(self.headers)}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(text)))

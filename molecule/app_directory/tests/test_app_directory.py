@@ -33,7 +33,7 @@ def test_the_application_writes_logs_but_cannot_replace_those_of_root(host: Host
 
 def test_the_web_server_reaches_static_files_and_sockets_and_nothing_secret(host: Host) -> None:
     assert host.run(f"runuser -u www-data -- ls {ROOT}/static /run/webapps/amy.example.org").rc == 0
-    assert host.run(f"runuser -u www-data -- touch /run/webapps/amy.example.org/intruder.sock").rc != 0
+    assert host.run("runuser -u www-data -- touch /run/webapps/amy.example.org/intruder.sock").rc != 0
     assert host.run(f"runuser -u www-data -- ls {ROOT}/environments").rc != 0
 
 
@@ -51,7 +51,7 @@ def test_the_directory_of_sockets_comes_back_after_a_reboot(host: Host) -> None:
 
 
 def test_the_launcher_gives_the_environment_to_the_command_it_becomes(host: Host) -> None:
-    host.check_output(f"printf \"GREETING='it is; \\$HOME & \\\"so\\\"'\\n\" > {ROOT}/environments/greeting")
+    host.check_output(f'printf "GREETING=\'it is; \\$HOME & \\"so\\"\'\\n" > {ROOT}/environments/greeting')
     host.check_output(f"chgrp amy {ROOT}/environments/greeting && chmod 0640 {ROOT}/environments/greeting")
     shown = host.check_output(
         f"cd {ROOT}/environments && {AS_AMY} webapps-run greeting sh -c 'printf %s \"$GREETING|$1\"' sh 'an argument'"

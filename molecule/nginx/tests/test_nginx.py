@@ -49,7 +49,9 @@ def workers(host: Host) -> str:
 def go_live(host: Host, release: str, domain: str = DOMAIN) -> None:
     """Switch as a deploy does: a new link, renamed over the old one."""
     root = f"/webapps/{domain}"
-    host.check_output(f"ln -s /run/webapps/{DOMAIN}/{release}.sock {root}/next.sock && mv -T {root}/next.sock {root}/live.sock")
+    host.check_output(
+        f"ln -s /run/webapps/{DOMAIN}/{release}.sock {root}/next.sock && mv -T {root}/next.sock {root}/live.sock"
+    )
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -82,7 +84,12 @@ def test_requests_reach_the_live_release(host: Host) -> None:
     answer = ask(host, "/trainings/?page=2", "--data name=Ada")
     assert answer.status == 200
     seen = answer.json()
-    assert (seen["release"], seen["method"], seen["path"], seen["body"]) == ("one", "POST", "/trainings/?page=2", "name=Ada")
+    assert (seen["release"], seen["method"], seen["path"], seen["body"]) == (
+        "one",
+        "POST",
+        "/trainings/?page=2",
+        "name=Ada",
+    )
     assert (seen["version"], seen["headers"]["Connection"], seen["headers"]["Host"]) == ("HTTP/1.1", "close", DOMAIN)
 
 
@@ -121,8 +128,8 @@ def test_the_balancers_check_is_answered_for_any_host_and_not_logged(host: Host,
 
 
 def test_what_a_client_says_about_itself_is_not_believed(host: Host) -> None:
-    spoof = "-H 'X-Forwarded-For: 6.6.6.6' -H 'X-Forwarded-Proto: https' -H 'X-Forwarded-Host: evil.net' -H 'X-Real-IP: 6.6.6.6'"
-    seen = ask(host, "/", spoof).json()["headers"]
+    spoof = ("X-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil.net", "X-Real-IP: 6.6.6.6")
+    seen = ask(host, "/", " ".join(f"--header '{line}'" for line in spoof)).json()["headers"]
     assert (seen["X-Forwarded-For"], seen["X-Forwarded-Proto"]) == ("127.0.0.1", "http")
     assert not {"X-Forwarded-Host", "X-Real-IP", "Forwarded"} & set(seen)
 

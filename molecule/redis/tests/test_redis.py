@@ -31,7 +31,9 @@ def test_it_runs_now_and_after_a_reboot(host: Host) -> None:
 def test_it_answers_on_loopback_and_the_given_address_only(host: Host, local: bool, address: str, cli: str) -> None:
     assert host.check_output(f"{cli} ping") == "PONG"
     assert (host.run(f"{cli} -h {address} ping").stdout.strip() == "PONG") == (not local)
-    listening = set(host.check_output("ss --no-header --listening --tcp --numeric 'sport = :6379' | awk '{print $4}'").split())
+    listening = set(
+        host.check_output("ss --no-header --listening --tcp --numeric 'sport = :6379' | awk '{print $4}'").split()
+    )
     expected = {"127.0.0.1:6379", "[::1]:6379"} | (set() if local else {f"{address}:6379"})
     # Containers may have no IPv6.
     assert listening - {"[::1]:6379"} == expected - {"[::1]:6379"}

@@ -69,8 +69,8 @@ def test_no_line_is_lost_while_logs_are_rotated(host: Host) -> None:
         host.check_output(ROTATE)
     wait_until(lambda: lines(host, "gunicorn_supervisor.log") > 500, "the log does not grow after its rotation")
     host.check_output("supervisorctl stop counter")
-    parts = f"zcat {LOGS}/gunicorn_supervisor.log.2.gz; cat {LOGS}/gunicorn_supervisor.log.1 {LOGS}/gunicorn_supervisor.log"
-    numbers = [int(line) for line in host.check_output(f"({parts})").split()]
+    log = f"{LOGS}/gunicorn_supervisor.log"
+    numbers = [int(line) for line in host.check_output(f"zcat {log}.2.gz; cat {log}.1 {log}").split()]
     assert numbers == list(range(len(numbers)))
     host.check_output("supervisorctl start counter")
 
