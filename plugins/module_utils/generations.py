@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 from ansible_collections.carpentries.webapps.plugins.module_utils.layout import Layout
@@ -159,6 +160,64 @@ def programs(layout: Layout, processes: Iterable[Process], *, conf_dir: Path = C
     everything = list(processes)
     names = {*_confs(layout, conf_dir), *_groups(layout, everything, conf_dir)}
     return {name: observe(layout, name, everything, serves=False, conf_dir=conf_dir) for name in sorted(names)}
+
+
+def running_now(layout: Layout, processes: Iterable[Process], *, conf_dir: Path = CONF_DIR) -> dict[str, Any]:
+    """All that runs of an application on this host, as plain data for people and assertions."""
+    rows = [
+        _row(program, generation, seen)
+        for program, seen in programs(layout, processes, conf_dir=conf_dir).items()
+        for generation in seen.generations
+    ]
+    repo, environment = link_target(layout.repo), link_target(layout.environment)
+    return {
+        "releases": sorted({row["release"] for row in rows if not row["retiring"] and _alive(row)}),
+        "live": _live(layout),
+        "repo": Path(repo).name if repo else None,
+        "environment": Path(environment).name if environment else None,
+        "programs": rows,
+    }
+
+
+def _row(program: str, generation: str, seen: Observed) -> dict[str, Any]:
+    group = seen.group(generation)
+    directories = {_working_directory(process.pid) for process in group.processes if process.pid}
+    return {
+        "program": program,
+        "generation": generation,
+        "release": release_of(generation),
+        "running_from": sorted(directories - {""}),
+        "state": group.state,
+        "proven": seen.proven(generation),
+        "retiring": generation not in seen.confs,
+        "processes": [
+            {"name": each.name, "state": each.state, "pid": each.pid, "uptime": each.uptime} for each in group.processes
+        ],
+    }
+
+
+def _alive(row: dict[str, Any]) -> bool:
+    return any(process["pid"] for process in row["processes"])
+
+
+def _live(layout: Layout) -> dict[str, Any] | None:
+    generation = live_generation(layout)
+    if generation is None:
+        return None
+    socket = layout.live_socket.readlink()
+    return {
+        "generation": generation,
+        "release": release_of(generation),
+        "socket": str(socket),
+        "listening": socket.is_socket(),
+    }
+
+
+def _working_directory(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/cwd").readlink())
+    except OSError:
+        return ""
 
 
 def live_generation(layout: Layout) -> str | None:

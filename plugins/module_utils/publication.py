@@ -377,4 +377,6 @@ class _Call:
         known = ledger.load(path)
         # A release that serves with another environment is not the culprit.
         if self.request.release in known.releases and ledger.live_release(known) != self.request.release:
-            ledger.save(path, ledger.mark_bad(known, self.request.release, reason=cause))
+            ledger.save(
+                path, ledger.mark_bad(known, self.request.release, reason=f"{self.request.program.name}: {cause}")
+            )

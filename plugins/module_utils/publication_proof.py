@@ -29,7 +29,7 @@ POLL = 0.2
 COMMAND_POLL = 1.0
 # Seconds for one HTTP attempt: a program that died while it held a request is noticed after it.
 ATTEMPT = 10.0
-LOG_LINES, LOG_BYTES = 20, 8192
+LOG_LINES, LOG_BYTES = 40, 16384
 
 
 class ProofError(WebappsError):
