@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: nginx_reload
 short_description: Have nginx load its configuration, if it has not
 version_added: 0.1.0
-author: The Carpentries webapps maintainers
+author:
+  - The Carpentries webapps maintainers (@carpentries)
 description:
   - Compares the files of nginx's configuration with the age of its workers, and reloads nginx only if one changed
     since they started. Looked at are the files that C(nginx -T) lists, the directories it includes files from, and

@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: redis_append_only
 short_description: Have a running Redis write its append-only file
 version_added: 0.1.0
-author: The Carpentries webapps maintainers
+author:
+  - The Carpentries webapps maintainers (@carpentries)
 description:
   - Redis that is started with C(appendonly yes) and without such a file begins empty, whatever its snapshot holds.
   - So this has a running Redis write the file from what it holds, and refuses to go on where a stopped one has its data
