@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from dataclasses import dataclass
@@ -46,6 +47,14 @@ class Artifacts:
         except FileNotFoundError:
             return None
 
+    def give(self, release: str, reader: int) -> bool:
+        """Let the user ``reader`` read an artifact, and nobody else besides root; say whether that was a change."""
+        path = self.path(release)
+        if path.stat().st_uid == reader:
+            return False
+        os.chown(path, reader, -1)
+        return True
+
 
 def must_build(layout: Layout, artifacts: Artifacts, release: str) -> bool:
     """Whether a release's tree must be built: not when it is packed already, or staged here and only to be packed."""
@@ -76,9 +85,10 @@ def _pack(run: Run, layout: Layout, artifacts: Artifacts, description: Descripti
         _checked(run, ["tar", "--create", f"--file={place / 'tar'}", *_members(tree, place)])
         # From a file, not a pipe: only then the artifact says how much room it needs unpacked.
         _checked(run, ["zstd", "--quiet", "-T0", "-10", "--rm", str(place / "tar"), "-o", str(place / "tar.zst")])
-        _checked(run, ["sync", "--file-system", str(place)])
         digest = sha256_of(place / "tar.zst")
         (place / "sha256").write_text(f"{digest}  {artifacts.path(release).name}\n", encoding="ascii")
+        (place / "tar.zst").chmod(0o400)
+        _checked(run, ["sync", "--file-system", str(place)])
         (place / "tar.zst").replace(artifacts.path(release))
         (place / "sha256").replace(artifacts.checksum_path(release))
     sync_directory(artifacts.directory)

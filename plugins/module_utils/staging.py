@@ -61,7 +61,7 @@ def verify(artifact: Artifact) -> None:
     if found != artifact.sha256:
         raise WebappsError(
             f"The artifact {artifact.path} is damaged: its SHA-256 is {found}, the builder packed {artifact.sha256}. "
-            f"Nothing was unpacked. Remove it here and in the controller's cache (app_release_cache), and deploy again."
+            "Nothing was unpacked. Deploy again: it is brought anew, by way of the controller (app_release_cache)."
         )
 
 

@@ -55,6 +55,12 @@ options:
     description: The directory of static files, relative to the release, or an empty string when it has none.
     type: str
     default: staticfiles
+  reader:
+    description:
+      - The user, as a number, who may read the artifact besides root. Usually the one that Ansible connects as, who then
+        can fetch it without becoming root.
+    type: int
+    default: 0
 attributes:
   check_mode:
     description: Says whether the release would be packed, and whether it must be built before.
@@ -124,8 +130,9 @@ def packed(run: Run, params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     description = Description(id=release, **{name: params[name] for name in DESCRIBED})
     after = before if check else pack(run, layout, artifacts, description)
     path = str(artifacts.path(release))
+    given = after is not None and not check and artifacts.give(release, params["reader"])
     return {
-        "changed": before is None,
+        "changed": before is None or given,
         "path": path,
         "sha256": after,
         "must_build": build,
@@ -146,6 +153,7 @@ def main() -> None:
             "python": text,
             "platform": text,
             "static_dir": {"type": "str", "default": "staticfiles"},
+            "reader": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )

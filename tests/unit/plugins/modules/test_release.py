@@ -144,6 +144,16 @@ def test_an_artifact_is_made_once(call: Called, tmp_path: Path, layout: Layout) 
     assert first["diff"]["after"] == f"{first['path']}\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_an_artifact_is_for_root_and_one_reader(call: Called, tmp_path: Path, layout: Layout) -> None:
+    build(layout, 1)
+    path = Path(call(release_artifact, **artifact_arguments(layout, tmp_path), reader=12345)["path"])
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (12345, 0o400)
+    assert not call(release_artifact, **artifact_arguments(layout, tmp_path), reader=12345)["changed"]
+    assert call(release_artifact, **artifact_arguments(layout, tmp_path), reader=0)["changed"]
+    assert path.stat().st_uid == 0
+
+
 def test_staging_in_check_mode_shows_what_would_come(call: Called, layout: Layout) -> None:
     result = call(release, check=True, root=str(layout.root), state="staged", id=release_id(1), group="nobody-here")
     assert result["changed"]
