@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,9 +61,12 @@ def bootstrap_names() -> set[str]:
 
 @contextmanager
 def worktree() -> Iterator[Path]:
-    """The committed state at a path that ansible-test accepts; gone afterwards."""
+    """The committed state at a path that ansible-test accepts, beside the collections it needs; gone afterwards."""
     with tempfile.TemporaryDirectory() as parent:
         tree = Path(parent) / "ansible_collections" / "carpentries" / "webapps"
+        (tree.parent.parent / "amazon").mkdir(parents=True)
+        installed = Path(sysconfig.get_path("purelib")) / "ansible_collections" / "amazon" / "aws"
+        (tree.parent.parent / "amazon" / "aws").symlink_to(installed)
         subprocess.run(["git", "worktree", "add", "--quiet", "--detach", tree, "HEAD"], cwd=ROOT, check=True)
         try:
             yield tree
