@@ -1,0 +1,57 @@
+"""The description of the fleet agrees with those who know its addresses by heart."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox.aws.account import ZONES
+from sandbox.fleet import AWS, BALANCER, DOMAIN, ROOT, WEB_HOSTS
+
+FLEET: dict[str, Any] = yaml.safe_load((ROOT / "sandbox/vars/fleet.yml").read_text())
+ROLLING: list[dict[str, Any]] = FLEET["sandbox_fleets"]["rolling"]
+ADDRESSES = {machine["name"]: machine["address"] for machine in ROLLING}
+
+
+def inventory_text(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def test_the_web_hosts_are_where_the_tests_look_for_them() -> None:
+    web = {machine["name"]: machine["address"] for machine in ROLLING if "web" in machine.get("roles", [])}
+    assert web == WEB_HOSTS
+
+
+def test_the_balancer_the_endpoint_and_the_domain_are_where_the_tests_look_for_them() -> None:
+    assert ADDRESSES["aws"] == BALANCER
+    assert FLEET["sandbox_aws_environment"] == AWS
+    assert FLEET["sandbox_domain"] == DOMAIN
+
+
+def test_the_inventories_name_addresses_of_the_fleet() -> None:
+    sandbox = inventory_text("inventories/sandbox/group_vars/all.yml")
+    for machine in ("aws", "db-1", "worker-1"):
+        assert ADDRESSES[machine] in sandbox
+    assert ADDRESSES["web-1"] in inventory_text("molecule/single/inventory/hosts.yml")
+
+
+@pytest.mark.parametrize("fleet", FLEET["sandbox_fleets"])
+def test_every_service_has_the_tasks_that_set_it_up(fleet: str) -> None:
+    for machine in FLEET["sandbox_fleets"][fleet]:
+        for service in machine.get("provides", []):
+            assert (ROOT / f"sandbox/tasks/{service}.yml").is_file()
+
+
+def test_down_finds_the_machines_of_every_fleet() -> None:
+    # It removes those of the largest.
+    for machines in FLEET["sandbox_fleets"].values():
+        assert {machine["name"]: machine["address"] for machine in machines}.items() <= ADDRESSES.items()
+
+
+def test_every_address_is_free_and_in_its_zone() -> None:
+    assert len(set(ADDRESSES.values())) == len(ROLLING)
+    assert all(ip_address(address) in ip_network(FLEET["sandbox_subnet"]) for address in ADDRESSES.values())
+    assert all(ip_address(machine["address"]) in ZONES[machine["zone"]] for machine in ROLLING if "zone" in machine)
