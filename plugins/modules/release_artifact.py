@@ -57,8 +57,8 @@ options:
     default: staticfiles
   reader:
     description:
-      - The user, as a number, who may read the artifact besides root. Usually the one that Ansible connects as, who then
-        can fetch it without becoming root.
+      - The user, as a number, who may read the artifact besides root. Usually the one that Ansible connects as, who can
+        then fetch it without becoming root.
     type: int
     default: 0
 attributes:
