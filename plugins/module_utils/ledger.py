@@ -205,6 +205,10 @@ def _parsed(document: Any) -> Ledger:
 def _parsed_entry(fields: Mapping[str, Any]) -> Entry:
     entry = Entry(**fields)
     texts = (entry.version, entry.commit, entry.staged_at, entry.published_at or "", entry.reason or "")
-    if entry.state not in STATES or type(entry.sequence) is not int or not all(isinstance(text, str) for text in texts):
+    if (
+        entry.state not in STATES
+        or not isinstance(entry.sequence, int)
+        or not all(isinstance(text, str) for text in texts)
+    ):
         raise ValueError(f"an entry reads {dict(fields)}")
     return entry
