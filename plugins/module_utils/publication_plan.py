@@ -174,12 +174,12 @@ def _proof_text(request: Request) -> str:
 
 
 def previous_generation(request: Request, seen: Observed) -> str | None:
-    """The generation to go back to: the one that serves, else one that was proven, running ones first."""
-    name = request.generation.id
-    if request.serves and seen.live and seen.live != name:
-        return seen.live
-    proven = [other for other in seen.generations if other != name and seen.proven(other)]
-    return next(iter(sorted(proven, key=lambda other: not seen.group(other).wanted_up)), None)
+    """The generation to go back to: rather one that was proven, one that is up, the one that serves."""
+    others = [name for name in seen.generations if name != request.generation.id]
+    candidates = [name for name in others if seen.proven(name) or name == seen.live]
+    return max(
+        candidates, key=lambda name: (seen.proven(name), seen.group(name).wanted_up, name == seen.live), default=None
+    )
 
 
 def retiring(request: Request, seen: Observed) -> list[str]:

@@ -343,6 +343,8 @@ def test_a_release_that_dies_fails_long_before_the_deadline(directory: Path) -> 
     with pytest.raises(WebappsError, match="exit status 3"):
         publish(request, host.tools())
     assert host.time - began < 60
+    # Not even supervisor's second attempt is waited for.
+    assert host.log.read_text().count(f"booting {NEW}") == 1
 
 
 def test_the_error_shows_the_probe(directory: Path) -> None:
@@ -405,6 +407,14 @@ def test_a_dead_live_generation_is_started_again_and_proven(host: Host) -> None:
     process.state, process.pid = "FATAL", 0
     outcome = publish(request, host.tools())
     assert outcome.steps[0] == f"Start the program {request.generation.group} again"
+    assert_alone(host, request)
+
+
+def test_a_live_generation_that_supervisor_is_about_to_give_up_starts_afresh(host: Host) -> None:
+    request = request_for(host, OLD)
+    process = host.running[request.generation.group][0]
+    process.state, process.pid, process.backoff, process.retry_at = "BACKOFF", 0, 3, host.time + 1000
+    publish(request, host.tools())
     assert_alone(host, request)
 
 
@@ -541,7 +551,49 @@ def test_any_series_of_kills_loses_no_request_and_ends_well(
     assert_alone(host, request_for(host, NEXT))
 
 
+def test_a_failure_goes_back_to_what_was_proven_rather_than_to_what_a_killed_call_switched_to(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = serving_host(directory)
+    host.stage(NEXT, Behaviour(front_status=502))
+    tools = host.tools()
+    link = tools.files.link
+
+    def killed(path: Path, target: str) -> None:
+        link(path, target)
+        raise Killed
+
+    monkeypatch.setattr(tools.files, "link", killed)
+    with pytest.raises(Killed):
+        publish(request_for(host), tools)
+    assert host.served().headers["X-Release"] == NEW
+    with pytest.raises(WebappsError, match="not through nginx"):
+        publish(request_for(host, NEXT), host.tools())
+    assert host.served().headers["X-Release"] == OLD
+
+
 # Retiring
+
+
+def test_an_old_program_that_was_started_again_in_the_wrong_moment_is_stopped_again(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools, old = host.tools(), request_for(host, OLD).generation
+    remove = tools.supervisor.remove
+    refused: list[str] = []
+
+    def race(group: str) -> bool:
+        if not refused:
+            refused.append(group)
+            tools.supervisor.start(group)
+            return False
+        return remove(group)
+
+    monkeypatch.setattr(tools.supervisor, "remove", race)
+    publish(request_for(host), tools)
+    assert refused == [old.group]
+    assert host.terms == [old.group, old.group]
+    assert_alone(host, request_for(host))
 
 
 def test_the_old_generation_is_told_to_stop_only_when_nobody_waits_on_its_socket(host: Host) -> None:
