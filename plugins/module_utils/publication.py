@@ -25,7 +25,6 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.generations im
     link_target,
     observe,
     release_of,
-    temporary,
 )
 from ansible_collections.carpentries.webapps.plugins.module_utils.probe import Answer
 from ansible_collections.carpentries.webapps.plugins.module_utils.publication_plan import (
@@ -329,7 +328,7 @@ class _Call:
         return f"Generation {self.previous} {how}: correct the cause, then deploy again.{ending}"
 
     def _restore_links(self) -> None:
-        layout, files = self.request.layout, self.tools.files
+        layout = self.request.layout
         if self.request.serves and link_target(layout.live_socket) == str(self.wanted.socket):
             self._point(layout.live_socket, str(layout.socket(self.previous)) if self.previous else None)
         if not self.request.moves_links:
@@ -344,8 +343,6 @@ class _Call:
             self._point(layout.repo, repo)
         if link_target(layout.environment) == environment_target(self.request) != environment:
             self._point(layout.environment, environment)
-        for link in (layout.live_socket, layout.repo, layout.environment):
-            files.unlink(temporary(link))
 
     def _point(self, link: Path, target: str | None) -> None:
         if target:

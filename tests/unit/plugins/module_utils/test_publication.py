@@ -572,7 +572,54 @@ def test_a_failure_goes_back_to_what_was_proven_rather_than_to_what_a_killed_cal
     assert host.served().headers["X-Release"] == OLD
 
 
+def kill_at_the_ledger(host: Host, request: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kill a publish when all has moved and nothing has been retired."""
+
+    def killed(*_arguments: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "save", killed)
+        with pytest.raises(Killed):
+            publish(request, host.tools())
+
+
+def test_a_generation_that_breaks_after_a_killed_call_had_moved_everything_is_taken_back_entirely(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_for(host, environment=OTHER_ENVIRONMENT)
+    kill_at_the_ledger(host, request, monkeypatch)
+    assert str(host.layout.repo.readlink()) == f"releases/{NEW}"
+    host.behaviours[NEW].dies_after = 0.3
+    process = host.running[request.generation.group][0]
+    process.state, process.pid = "FATAL", 0
+    with pytest.raises(WebappsError, match="Its process ended"):
+        publish(request, host.tools())
+    assert_alone(host, request_for(host, OLD))
+
+
+def test_a_failure_goes_back_to_what_is_up_rather_than_to_what_served_and_died(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.stage(NEXT, Behaviour(front_status=502))
+    kill_at_the_ledger(host, request_for(host), monkeypatch)
+    process = host.running[request_for(host).generation.group][0]
+    process.state, process.pid = "FATAL", 0
+    with pytest.raises(WebappsError, match="not through nginx"):
+        publish(request_for(host, NEXT), host.tools())
+    assert host.served().headers["X-Release"] == OLD
+
+
 # Retiring
+
+
+def test_the_socket_file_of_a_program_that_died_is_removed_with_it(host: Host) -> None:
+    old = request_for(host, OLD).generation
+    process = host.running[old.group][0]
+    process.state, process.pid = "FATAL", 0
+    assert old.socket.exists()
+    publish(request_for(host), host.tools())
+    assert_alone(host, request_for(host))
 
 
 def test_an_old_program_that_was_started_again_in_the_wrong_moment_is_stopped_again(
