@@ -122,8 +122,6 @@ def publish(request: Request, tools: Tools, *, check: bool = False) -> Outcome:
 def _missing(request: Request) -> list[str]:
     """What must be on the host before, each with its remedy."""
     layout, wanted = request.layout, request.generation
-    if request.serves:
-        _ = wanted.socket  # raises for a path that is too long
     missing = []
     if not (wanted.release_dir / "RELEASE.json").is_file():
         missing.append(f"Release {request.release}: {wanted.release_dir} has no RELEASE.json; {STAGE_FIRST}")
@@ -131,7 +129,8 @@ def _missing(request: Request) -> list[str]:
         missing.append(f"Release {request.release}: {layout.ledger} does not know it; {STAGE_FIRST}")
     if not wanted.environment_file.is_file():
         missing.append(f"Environment {wanted.environment_file} is missing: stage it first (role app_release).")
-    if request.serves and not layout.run_dir.is_dir():
+    # Naming the socket refuses a path that is too long for one.
+    if request.serves and not wanted.socket.parent.is_dir():
         missing.append(f"{layout.run_dir} is missing: run role app_directory, or `systemd-tmpfiles --create`.")
     if not request.launcher.is_file():
         missing.append(f"{request.launcher} is missing: run role app_directory.")

@@ -95,11 +95,11 @@ def run_command(
         extra_groups=os.getgrouplist(user, account.pw_gid) if root else None,
     )
     try:
-        output, _ = process.communicate(stdin, timeout)
+        output, _errors = process.communicate(stdin, timeout)
         return CommandResult(process.returncode, output)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, 9)
-        output, _ = process.communicate()
+        output, _errors = process.communicate()
         return CommandResult(None, output)
 
 

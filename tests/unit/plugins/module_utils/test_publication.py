@@ -271,6 +271,14 @@ def test_what_is_missing_on_the_host_is_refused_before_anything_changes(host: Ho
     assert host.effects == 0
 
 
+def test_a_socket_with_a_name_that_the_kernel_would_not_take_is_refused(host: Host) -> None:
+    release = "r" * 90
+    host.stage(release)
+    with pytest.raises(WebappsError, match="the kernel takes 107"):
+        publish(request_for(host, release), host.tools())
+    assert host.effects == 0
+
+
 def test_a_host_without_supervisord_is_refused(host: Host) -> None:
     host.supervisor_runs = False
     with pytest.raises(WebappsError, match="supervisord does not run"):
