@@ -29,8 +29,12 @@ AWS = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_REGION": "eu-west-1",
 }
-# The controller is a machine of its own in real life: here it must not take the processor from the hosts.
-BESIDE_THE_FLEET = ("nice", "-n", "10")
+# The controller and the users are machines of their own in real life. Here all share the processors: the controller must
+# not take them from the hosts, nor the hosts from the users (`nice` goes on where raising a priority is not allowed).
+BESIDE_THE_FLEET = ("nice", "-n", "19")
+USERS = ("nice", "-n", "-10")
+# Six machines that all work at once on two processors would show nothing but that.
+FORKS = "2"
 
 
 class FleetError(Exception):
@@ -58,7 +62,7 @@ class Fleet:
     arguments: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, **AWS, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+        return {**os.environ, **AWS, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_FORKS": FORKS}
 
     def run(self, playbook: str, *arguments: str) -> Run:
         """Run a playbook to its end, whatever that is."""
@@ -144,6 +148,7 @@ def load(out: Path, *, connect: str = f"{BALANCER}:443", rate: float = 80, stead
     """Constant load while the body runs; ``steady`` seconds (0 or more) pass before it and a quarter of them after."""
     out.mkdir(parents=True, exist_ok=True)
     command: Sequence[str] = [
+        *USERS,
         sys.executable,
         "-m",
         "sandbox.load",
