@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: access_log_quiet
-version_added: 0.1.0
+version_added: 1.0.0
 short_description: Wait until a host has served nobody for a while
 description:
   - Waits until a web server's access log has not grown for some time. It is how a host knows that a load balancer it

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: environment_file
 short_description: Write an application's environment into a file that is named after its content
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Writes C(environments/<digest>) below the application's directory, one C(NAME='value') a line, quoted so that a
     shell reads every value back as it was given.

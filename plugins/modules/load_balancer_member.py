@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: load_balancer_member
-version_added: 0.1.0
+version_added: 1.0.0
 short_description: Take hosts out of a load balancer's target groups and put them back
 description:
   - Registers and deregisters a whole batch of hosts in several target groups of Application and Network Load Balancers,

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: migrations
 short_description: Apply the pending database migrations of a staged release
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Asks a staged release, run with a staged environment, which Django migrations are pending, and applies them.
   - Run it for one host. Django takes no lock, so two hosts at once would disturb each other.

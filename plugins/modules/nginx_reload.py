@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nginx_reload
 short_description: Have nginx load its configuration, if it has not
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - The Carpentries webapps maintainers (@carpentries)
 description:

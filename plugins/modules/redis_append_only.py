@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: redis_append_only
 short_description: Have a running Redis write its append-only file
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - The Carpentries webapps maintainers (@carpentries)
 description:

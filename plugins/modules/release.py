@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: release
 short_description: Stage, list and prune the releases of an application on a host
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Keeps the directory C(releases/) of a host and its ledger C(releases.json).
   - A release directory never changes once it is there. It belongs to root, the application's group may read it, and

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: release_artifact
 short_description: Pack a built release into an artifact
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Packs the directory of a release, with its C(RELEASE.json), into C(<id>.tar.zst), and writes C(<id>.tar.zst.sha256)
     beside it, which C(sha256sum --check) reads.

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 ---
 module: release_plan
 short_description: Name the release that a version of an application stands for
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Asks a git repository for the commit of a tag, a branch or a commit id, and computes the id of the release that a
     build of it would be.

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: release_source
 short_description: Begin the build of a release with the files of a commit
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Fetches a commit, as shallow as the repository's server allows, into a bare repository that is kept on the builder,
     and writes its files to the place that the release will have, without any trace of git.
