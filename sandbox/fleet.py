@@ -29,8 +29,8 @@ AWS = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_REGION": "eu-west-1",
 }
-# The controller and the users are machines of their own in real life. Here all share the processors: the controller must
-# not take them from the hosts, nor the hosts from the users (`nice` goes on where raising a priority is not allowed).
+# The controller and the users are machines of their own in real life. Here all share the processors: the controller
+# must not take them from the hosts, nor the hosts from the users (`nice` goes on where it may not raise a priority).
 BESIDE_THE_FLEET = ("nice", "-n", "19")
 USERS = ("nice", "-n", "-10")
 # Six machines that all work at once on two processors would show nothing but that.

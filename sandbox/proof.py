@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-from sandbox.fleet import AWS, STATE, WEB_HOSTS
+from sandbox.fleet import AWS, DOMAIN, STATE, WEB_HOSTS
 
 FLEET = (*WEB_HOSTS, "worker-1")
 # Everything a deploy or a configuration may touch; logs grow by themselves.
@@ -51,6 +51,13 @@ def processes(host: str, *programs: str) -> set[int]:
     wanted = tuple(f"{program}-" for program in programs)
     rows = (re.match(r"(\S+)\s+RUNNING\s+pid (\d+)", line) for line in status.splitlines())
     return {int(row[2]) for row in rows if row and row[1].startswith(wanted)}
+
+
+def keep_environment_of(host: str) -> None:
+    """Write the environment that a host runs with where sandbox/production.yml looks for it."""
+    path = STATE / "environment"
+    path.touch(mode=0o600)
+    path.write_text(on(host, "cat", f"/webapps/{DOMAIN}/environment"))
 
 
 def secrets() -> list[str]:

@@ -17,7 +17,17 @@ import httpx
 import pytest
 
 from sandbox.fleet import DOMAIN, ROOT, WEB_HOSTS, Fleet, Load, load, web_releases
-from sandbox.proof import CallJournal, HostTrees, changed_hosts, processes, recap, retagged, secrets, transitions
+from sandbox.proof import (
+    CallJournal,
+    HostTrees,
+    changed_hosts,
+    keep_environment_of,
+    processes,
+    recap,
+    retagged,
+    secrets,
+    transitions,
+)
 from sandbox.site import Site
 
 OUT = ROOT / "out" / "test" / "rolling"
@@ -206,7 +216,7 @@ def test_a_web_host_that_is_in_no_target_group_and_never_served_is_refused(fleet
 
 @pytest.mark.parametrize(
     ("version", "evidence"),
-    [("v4-no-import", ["ImportError"]), ("v5-error-500", ["500", "/healthz/"])],
+    [("v4-no-import", ["ModuleNotFoundError", "/healthz/"]), ("v5-error-500", ["500", "/healthz/"])],
     ids=["does not import", "answers 500"],
 )
 def test_a_broken_release_never_receives_a_request(fleet: Fleet, roll: Roll, version: str, evidence: list[str]) -> None:
@@ -229,6 +239,7 @@ def test_the_next_plain_deploy_converges(fleet: Fleet, roll: Roll) -> None:
 
 def test_the_production_inventory_finds_the_same_fleet_once_it_is_tagged_so(fleet: Fleet, roll: Roll) -> None:
     production = Fleet(OUT / "logs", inventory="inventories/production", arguments=("-e", "@sandbox/production.yml"))
+    keep_environment_of("web-1")
     with retagged(*WEB_HOSTS, "worker-1", Stage="production"):
         run = production.deploy("v2")
     assert set(recap(run.output)) >= {*WEB_HOSTS, "worker-1"}
