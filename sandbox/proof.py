@@ -81,7 +81,7 @@ class HostTrees:
                 f"find {' '.join(WATCHED)} -path '*/logs' -prune -o -printf '%p\\t%y %m %u %s %C@ %l\\n' 2>&1",
             ]
             for line in on(host, *command).splitlines():
-                path, _, facts = line.partition("\t")
+                path, _tab, facts = line.partition("\t")
                 entries[f"{host}:{path}"] = facts
         return cls(entries)
 

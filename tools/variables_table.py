@@ -58,7 +58,7 @@ def table(specs: dict[str, Any]) -> str:
 def with_table(readme: str, specs: dict[str, Any]) -> str:
     """The README with its table replaced. Raises ValueError when it has no place for one."""
     head, begin, rest = readme.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    _old, end, tail = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"there is no `{BEGIN}` ... `{END}` in it")
     return f"{head}{BEGIN}\n{table(specs)}\n{END}{tail}"

@@ -57,25 +57,20 @@ class Host(Protocol):
 
     def dump(self) -> str:
         """The configuration on disk as ``nginx -T`` prints it. Raises WebappsError when nginx refuses it."""
-        ...
 
     def processes(self) -> Sequence[Process]: ...
 
     def read(self, path: Path, offset: int = 0) -> str:
         """A file's text from a byte on; empty when it cannot be read."""
-        ...
 
     def size(self, path: Path) -> int:
         """A file's size in bytes; 0 when there is none."""
-        ...
 
     def age(self, path: Path) -> float | None:
         """Seconds since the file, or the link that stands for it, last changed; None when there is none."""
-        ...
 
     def uptime(self) -> float:
         """Seconds since the machine booted: never set back or forth, as the wall clock is."""
-        ...
 
     def hang_up(self, pid: int) -> None: ...
 
@@ -117,7 +112,7 @@ class Configuration:
         A directory is there because of what a pattern no longer finds in it: a removed file leaves no other trace.
         """
         paths = list(self.files)
-        for _, words in self.directives:
+        for _depth, words in self.directives:
             if len(words) < 2:
                 continue
             if words[0] == "include" and re.search(r"[*?\[]", words[1]):

@@ -29,7 +29,6 @@ class RedisRefusalError(Exception):
 class Connection(Protocol):
     def command(self, *words: str) -> str:
         """The answer's text. Raises RedisRefusalError."""
-        ...
 
 
 class SocketConnection:

@@ -423,7 +423,7 @@ def _tags(tag_list: list[dict[str, str]]) -> Tags:
 
 def main(
     arguments: list[str] | None = None,
-    environment: Mapping[str, str] = os.environ,
+    environment: Mapping[str, str] | None = None,
     connected: Callable[[str], Clients] = connect,
 ) -> int:
     """Fill the account that the environment names and print the summary as JSON (0), or say what is wrong (1, 2)."""
@@ -432,7 +432,7 @@ def main(
     parser.add_argument("--stage", help="the stage to tag the hosts for, instead of the description's")
     parser.add_argument("--region", default="eu-west-1")
     chosen = parser.parse_args(arguments)
-    endpoint = environment.get("AWS_ENDPOINT_URL")
+    endpoint = (os.environ if environment is None else environment).get("AWS_ENDPOINT_URL")
     if not endpoint:
         print("error: AWS_ENDPOINT_URL is not set, so this would fill an account of the real AWS", file=sys.stderr)
         return 2

@@ -56,7 +56,7 @@ class AdminSocket:
 def parse_process_id(info: str) -> int:
     """Return the process id in an answer to `show info`."""
     for line in info.splitlines():
-        name, _, value = line.partition(": ")
+        name, _colon, value = line.partition(": ")
         if name == "Pid":
             return int(value)
     raise HAProxyError(f"HAProxy's `show info` has no line `Pid:`; it begins with {info[:80]!r}")

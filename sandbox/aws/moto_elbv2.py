@@ -193,7 +193,7 @@ def _default_action(actions: list[Any]) -> Forward | Redirect | FixedResponse:
 
 def _certificate_file(arn: str, directory: Path) -> Path:
     """Write an ACM certificate, its chain and its key to a file named by its content, and return the file."""
-    _, _, _, region, account, resource = arn.split(":", 5)
+    region, account, resource = arn.split(":", 5)[3:]
     bundle = acm_backends[account][region].get_certificate(arn)
     # moto appends a root of its own to every chain.
     chain = bundle.chain.removesuffix(AWS_ROOT_CA + b"\n")

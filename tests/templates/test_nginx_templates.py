@@ -32,7 +32,7 @@ def locations(server: Server) -> list[str]:
 
 
 def everything(**given: Any) -> str:
-    return "\n".join(" ".join(words) for _, words in statements(render("nginx", "site.conf.j2", **given)))
+    return "\n".join(" ".join(words) for _depth, words in statements(render("nginx", "site.conf.j2", **given)))
 
 
 def test_without_a_certificate_there_is_port_80_alone() -> None:
@@ -145,7 +145,7 @@ def test_braces_are_balanced_and_no_template_is_left(template: str, switch: dict
     assert text.startswith("#\n# Ansible managed\n#\n")
     assert "{{" not in text
     assert "{%" not in text
-    assert all(depth >= 0 for depth, _ in statements(text))
+    assert all(depth >= 0 for depth, _words in statements(text))
     assert text.count("{") == text.count("}")
 
 

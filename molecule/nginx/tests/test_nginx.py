@@ -36,7 +36,7 @@ def ask(host: Host, target: str, options: str = "", name: str = DOMAIN) -> Answe
     header = f"--header 'Host: {name}'" if "https://" not in target else ""
     result = host.run(f"curl --silent --show-error --include --max-time 20 {header} {options} {url}")
     assert result.rc == 0, f"{result.stderr}\n{host.run('journalctl --unit nginx').stdout}"
-    head, _, body = result.stdout.replace("\r\n", "\n").partition("\n\n")
+    head, _blank, body = result.stdout.replace("\r\n", "\n").partition("\n\n")
     status, *lines = head.split("\n")
     headers = dict(line.split(": ", 1) for line in lines if ": " in line)
     return Answer(int(status.split()[1]), {key.lower(): value for key, value in headers.items()}, body)

@@ -64,7 +64,7 @@ def test_only_root_controls_programs(host: Host) -> None:
 
 @pytest.mark.usefixtures("counter")
 def test_no_line_is_lost_while_logs_are_rotated(host: Host) -> None:
-    for _ in range(2):
+    for _attempt in range(2):
         wait_until(lambda: lines(host, "gunicorn_supervisor.log") > 500, "the log does not grow")
         host.check_output(ROTATE)
     wait_until(lambda: lines(host, "gunicorn_supervisor.log") > 500, "the log does not grow after its rotation")

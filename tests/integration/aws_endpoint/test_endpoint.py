@@ -260,7 +260,7 @@ def test_a_new_target_is_initial_and_becomes_healthy_with_its_first_passed_check
     assert service.health(target)[:2] == ("initial", "Elb.RegistrationInProgress")
     assert service.until(target, "healthy") == ("healthy", None, None)
     assert target.checks == [target.address], "one check, with the target's address as its Host, as an ALB's"
-    assert [to for _, to, _ in service.transitions(target)] == ["initial", "initial", "healthy"]
+    assert [to for _from, to, _reason in service.transitions(target)] == ["initial", "initial", "healthy"]
     assert service.transitions(target)[1] == ("initial", "initial", "Elb.InitialHealthChecking")
     assert httpx.get(service.url).json()["target"] == target.address
     assert service.health(never_registered)[:2] == ("unused", "Target.NotRegistered")
@@ -270,7 +270,7 @@ def test_clients_share_the_connections_to_a_target_as_behind_an_alb(service: Ser
     target = service.targets[0]
     service.register(target)
     service.until(target, "healthy")
-    for _ in range(5):
+    for _request in range(5):
         httpx.get(service.url)
     assert len(target.connections) == 1
 
@@ -337,7 +337,7 @@ def test_registering_a_draining_target_cancels_the_drain(service: Service) -> No
     time.sleep(DELAY)
     assert service.health(target)[0] == "healthy"
     assert httpx.get(service.url).status_code == 200
-    assert "unused" not in [to for _, to, _ in service.transitions(target)]
+    assert "unused" not in [to for _from, to, _reason in service.transitions(target)]
 
 
 def test_a_target_that_answers_wrongly_leaves_and_returns(service: Service) -> None:
@@ -351,10 +351,10 @@ def test_a_target_that_answers_wrongly_leaves_and_returns(service: Service) -> N
         "Target.ResponseCodeMismatch",
         "Health checks failed with these codes: [503]",
     )
-    assert {httpx.get(service.url).json()["target"] for _ in range(6)} == {other.address}
+    assert {httpx.get(service.url).json()["target"] for _request in range(6)} == {other.address}
     target.status = 200
     service.until(target, "healthy")
-    assert {httpx.get(service.url).json()["target"] for _ in range(6)} == {target.address, other.address}
+    assert {httpx.get(service.url).json()["target"] for _request in range(6)} == {target.address, other.address}
 
 
 def test_a_stopped_and_a_frozen_target_are_told_apart(service: Service) -> None:
@@ -365,7 +365,7 @@ def test_a_stopped_and_a_frozen_target_are_told_apart(service: Service) -> None:
         service.until(one, "healthy")
     stopped.stop()
     frozen.frozen.set()
-    statuses = {httpx.get(service.url).status_code for _ in range(4)}
+    statuses = {httpx.get(service.url).status_code for _request in range(4)}
     assert statuses == {200, 502}, "a refused connection is a 502, and is not tried elsewhere"
     assert service.until(stopped, "unhealthy")[1:] == ("Target.FailedHealthChecks", "Health checks failed")
     assert service.until(frozen, "unhealthy")[1:] == ("Target.Timeout", "Request timed out")
@@ -387,7 +387,7 @@ def test_a_new_listener_disturbs_neither_requests_nor_health(
     endpoint.elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=7, DefaultActions=[fixed])
     url = f"http://127.0.0.1:{7 + endpoint.offset}"
     assert eventually(lambda: _status(url), lambda status: status is not None) == 418
-    assert {httpx.get(service.url).json()["target"] for _ in range(6)} == {target.address}
+    assert {httpx.get(service.url).json()["target"] for _request in range(6)} == {target.address}
     assert running.result().status_code == 200
     assert service.transitions(target) == before
 

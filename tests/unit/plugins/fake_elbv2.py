@@ -96,7 +96,7 @@ class FakeAws:
         return [call for call in self.calls if call[0] in WRITES]
 
     def count(self, operation: str) -> int:
-        return sum(name == operation for name, _ in self.calls)
+        return sum(name == operation for name, _arguments in self.calls)
 
     def state(self, group: FakeGroup, id_: str, port: int | None = None) -> str:
         key = (group.arn, id_, port or group.port)

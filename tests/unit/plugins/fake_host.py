@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.carpentries.webapps.plugins.module_utils import ledger
@@ -272,7 +272,6 @@ class Host:
 @dataclass
 class _Control:
     host: Host
-    _: None = field(default=None, repr=False)
 
     def _up(self) -> None:
         if not self.host.supervisor_runs:

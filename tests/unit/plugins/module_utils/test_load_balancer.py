@@ -311,7 +311,7 @@ def test_a_group_of_addresses_is_left_and_joined_by_address(aws: FakeAws, connec
     aws.add(aws.groups[1], "10.0.0.1", "10.0.0.2")
     connect(WEB[0], groups=("other",)).leave("1", "draining")
     assert states(connect(WEB[0], groups=("other",)).join()) == ["healthy"]
-    assert [call["Targets"] for _, call in aws.writes()] == [[{"Id": "10.0.0.1", "Port": 80}]] * 2
+    assert [call["Targets"] for _name, call in aws.writes()] == [[{"Id": "10.0.0.1", "Port": 80}]] * 2
 
 
 def test_a_call_killed_between_two_groups_is_repaired_by_calling_again(aws: FakeAws, connect: Connect) -> None:

@@ -101,7 +101,7 @@ def test_the_main_block_names_pid_file_and_log() -> None:
 
 
 def test_quotes_comments_and_braces_in_words_are_read_as_nginx_does() -> None:
-    words = [words for _, words in nginx.statements(DUMP)]
+    words = [words for _depth, words in nginx.statements(DUMP)]
     assert ("log_format", "x", '$a { ; "b" ', "c") in words
     assert ("location", "~", r"^/a\{2\}/${name}$") in words
     assert ("return", "200", r"it\'s") in words
@@ -109,7 +109,7 @@ def test_quotes_comments_and_braces_in_words_are_read_as_nginx_does() -> None:
 
 @given(st.text())
 def test_no_text_breaks_the_reader(text: str) -> None:
-    assert all(words for _, words in nginx.statements(text))
+    assert all(words for _depth, words in nginx.statements(text))
 
 
 def test_nothing_is_to_be_loaded_while_all_files_are_older_than_the_workers() -> None:

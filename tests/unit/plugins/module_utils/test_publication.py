@@ -546,7 +546,7 @@ def test_any_series_of_kills_loses_no_request_and_ends_well(
     saved_with_effect(host, monkeypatch)
     lost: list[str] = []
     host.watch = lambda: lost.append(host.served().error)
-    for _ in range(8):
+    for _attempt in range(8):
         host.kill_at, host.kill_before = host.effects + chance.randint(1, 40), chance.random() < 0.5
         with contextlib.suppress(Killed, WebappsError):
             publish(request_for(host, chance.choice([OLD, NEW, NEXT])), host.tools())

@@ -112,7 +112,7 @@ class Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         while line := self.rfile.readline():
             words = []
-            for _ in range(int(line[1:])):
+            for _word in range(int(line[1:])):
                 size = int(self.rfile.readline()[1:])
                 words.append(self.rfile.read(size + 2)[:size])
             self.wfile.write(ANSWERS.get(words[0], b"-ERR unknown command\r\n"))

@@ -99,15 +99,15 @@ def test_time_group_and_checks_move_a_target(
 
 
 def test_a_state_is_entered_once_and_its_time_kept() -> None:
-    failing, _ = advance(CHECKING, replace(SERVING, check=MISMATCH), POLICY, 110)
-    later, _ = advance(failing, replace(SERVING, check=replace(MISMATCH, detail="500")), POLICY, 120)
+    failing, _orders = advance(CHECKING, replace(SERVING, check=MISMATCH), POLICY, 110)
+    later, _orders = advance(failing, replace(SERVING, check=replace(MISMATCH, detail="500")), POLICY, 120)
     assert (failing.since, later.since) == (110, 110)
     assert later.description == "Health checks failed with these codes: [500]"
 
 
 def test_the_data_plane_hears_of_a_drain_only_once() -> None:
     draining, first = advance(DRAINING, SERVING, POLICY, 103)
-    _, second = advance(draining, SERVING, POLICY, 104)
+    _health, second = advance(draining, SERVING, POLICY, 104)
     assert (first, second) == ((Order.DRAIN,), ())
 
 

@@ -50,7 +50,7 @@ def test_a_target_goes_from_registration_to_drain_and_every_change_is_told() -> 
 
 
 def test_an_unknown_target_is_unused_and_may_be_deregistered() -> None:
-    registry, _, told = followed()
+    registry, _clock, told = followed()
     registry.deregister(WEB_1)
     assert registry.health(WEB_1).forgotten
     assert registry.advance(WEB_1, SERVING, POLICY) == ()
@@ -58,7 +58,7 @@ def test_an_unknown_target_is_unused_and_may_be_deregistered() -> None:
 
 
 def test_targets_are_listed_by_group_in_the_order_of_registration() -> None:
-    registry, _, _ = followed()
+    registry, _clock, _told = followed()
     for target in (WEB_2, OTHER, WEB_1):
         registry.register(target, in_use=True)
     assert registry.targets("group-a") == [WEB_2, WEB_1]
@@ -66,7 +66,7 @@ def test_targets_are_listed_by_group_in_the_order_of_registration() -> None:
 
 
 def test_a_deleted_group_takes_its_targets_with_it() -> None:
-    registry, _, told = followed()
+    registry, _clock, told = followed()
     registry.register(WEB_1, in_use=True)
     registry.register(OTHER, in_use=True)
     registry.keep_groups(["group-b"])

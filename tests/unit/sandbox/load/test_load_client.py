@@ -74,7 +74,7 @@ def test_connections_are_kept_or_new_for_each_request(connection: Connection, ex
 
     async def talk(address: str) -> None:
         asking = client(address, connection)
-        for _ in range(3):
+        for _request in range(3):
             answer = await asking.send(PAGE)
             assert (answer.status, answer.release, answer.body) == (200, "aaa", b"hi")
         await asking.close()

@@ -26,7 +26,7 @@ class Clock:
         return self.time
 
     async def sleep(self, seconds: float) -> None:
-        for _ in range(5):
+        for _turn in range(5):
             await asyncio.sleep(0)
         self.time += seconds
         for moment in [moment for moment in self.at if moment <= self.time]:

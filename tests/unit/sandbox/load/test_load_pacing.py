@@ -41,9 +41,9 @@ def collect(
 
 def test_starts_are_equally_spaced() -> None:
     seen = collect(Clock(), rate=4, duration=1)
-    assert [time for time, _ in seen] == [50.0, 50.25, 50.5, 50.75]
-    assert [start.number for _, start in seen] == [0, 1, 2, 3]
-    assert all(start.late == 0 for _, start in seen)
+    assert [time for time, _start in seen] == [50.0, 50.25, 50.5, 50.75]
+    assert [start.number for _time, start in seen] == [0, 1, 2, 3]
+    assert all(start.late == 0 for _time, start in seen)
 
 
 @pytest.mark.parametrize(("rate", "duration", "expected"), [(80, 10, 800), (100, 3, 300), (0.5, 3, 2), (7, 1, 7)])
@@ -53,8 +53,8 @@ def test_the_number_of_starts_follows_from_rate_and_duration(rate: float, durati
 
 def test_who_was_held_up_finds_the_missed_starts_due_at_once_and_then_the_old_pace() -> None:
     seen = collect(Clock(), rate=10, duration=1, work={1: 0.35})
-    assert [round(time - 50, 3) for time, _ in seen] == [0, 0.1, 0.45, 0.45, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9]
-    assert [round(start.late, 3) for _, start in seen] == [0, 0, 0.25, 0.15, 0.05, 0, 0, 0, 0, 0]
+    assert [round(time - 50, 3) for time, _start in seen] == [0, 0.1, 0.45, 0.45, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert [round(start.late, 3) for _time, start in seen] == [0, 0, 0.25, 0.15, 0.05, 0, 0, 0, 0, 0]
 
 
 def test_small_delays_do_not_add_up() -> None:

@@ -30,7 +30,7 @@ def at(step: str) -> Visitor:
 def test_the_story_has_pages_static_files_and_forms() -> None:
     visitor = Visitor(ORIGIN, "new")
     kinds = []
-    for _ in STORY:
+    for _step in STORY:
         ask = visitor.ask()
         kinds.append(ask.kind)
         if ask.kind == "page":
