@@ -69,9 +69,9 @@ def worktree() -> Iterator[Path]:
         installed = Path(sysconfig.get_path("purelib")) / "ansible_collections" / "amazon" / "aws"
         (tree.parent.parent / "amazon" / "aws").symlink_to(installed)
         subprocess.run(["git", "worktree", "add", "--quiet", "--detach", tree, "HEAD"], cwd=ROOT, check=True)
-        # The checkout's link to itself: no part of the collection, and no link that ansible-test allows.
-        subprocess.run(["git", "rm", "--quiet", "-r", ".collections"], cwd=tree, check=True)
         try:
+            # The checkout's link to itself: no part of the collection, and no link that ansible-test allows.
+            subprocess.run(["git", "rm", "--quiet", "-r", ".collections"], cwd=tree, check=True)
             yield tree
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", tree], cwd=ROOT, check=True)

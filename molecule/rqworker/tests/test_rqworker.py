@@ -1,4 +1,4 @@
-"""What jobs notice of a publish.
+"""What becomes of jobs while their workers are replaced.
 
 The tests share one host and run in order: each takes it as the one before left it.
 """
@@ -6,37 +6,73 @@ The tests share one host and run in order: each takes it as the one before left 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from testinfra.host import Host
 
-from sandbox.scenario import application, pids, publish, published, running, staged, wait_until
+from sandbox.scenario import ROOT, application, pids, publish, published, running, staged, wait_until
 
-JOB_SECONDS = 15
+LONG_JOB_SECONDS = 15
 
 
 def enqueue(host: Host, seconds: float) -> int:
-    program = (
-        f"from notes.models import Job; from notes.jobs import enqueue; job = Job.objects.create(seconds={seconds})"
-    )
-    return int(application(host, f"{program}; enqueue(job); print(job.pk)"))
+    """Have the application store and enqueue a job; returns its number."""
+    program = f"""
+from notes.jobs import enqueue
+from notes.models import Job
+job = Job.objects.create(seconds={seconds})
+enqueue(job)
+print(job.pk)
+"""
+    return int(application(host, program))
 
 
-def job(host: Host, key: int) -> dict[str, object]:
-    program = f"import json; from notes.models import Job; job = Job.objects.get(pk={key})"
-    shown = application(host, f"{program}; print(json.dumps([job.state, job.runs, job.release]))")
-    return dict(zip(("state", "runs", "release"), json.loads(shown), strict=True))
+def job(host: Host, number: int) -> dict[str, Any]:
+    program = f"""
+import json
+from notes.models import Job
+job = Job.objects.get(pk={number})
+print(json.dumps({{"state": job.state, "runs": job.runs, "release": job.release}}))
+"""
+    found: dict[str, Any] = json.loads(application(host, program))
+    return found
 
 
-def test_as_many_workers_as_asked_for_have_registered(host: Host) -> None:
-    program = "from django_rq import get_connection; from rq import Worker"
-    assert application(host, f"{program}; print(len(Worker.all(connection=get_connection())))") == "2"
+def registered(host: Host) -> set[int]:
+    """The processes of the workers that are registered in Redis."""
+    program = """
+from django_rq import get_connection
+from rq import Worker
+print(*[worker.pid for worker in Worker.all(connection=get_connection("default"))])
+"""
+    return {int(pid) for pid in application(host, program).split()}
+
+
+def finished_once(release: str) -> dict[str, Any]:
+    return {"state": "finished", "runs": 1, "release": release}
+
+
+def test_as_many_workers_as_wanted_are_registered(host: Host) -> None:
+    (row,) = running(host)
+    assert (row["state"], row["release"], row["proven"]) == ("RUNNING", staged("v1"), True)
     assert len(pids(host)) == 2
+    assert registered(host) == set(pids(host))
 
 
-def test_a_job_runs_once(host: Host) -> None:
-    key = enqueue(host, 0.1)
-    wait_until(lambda: job(host, key)["state"] == "finished", "the job did not finish")
-    assert job(host, key) == {"state": "finished", "runs": 1, "release": staged("v1")}
+def test_jobs_run_once_in_the_release(host: Host) -> None:
+    number = enqueue(host, 0)
+    wait_until(lambda: job(host, number) == finished_once(staged("v1")), "the job did not run")
+
+
+def test_the_links_follow_the_workers(host: Host) -> None:
+    assert host.file(f"{ROOT}/repo").linked_to == f"{ROOT}/releases/{staged('v1')}"
+
+
+def test_check_mode_foresees_the_publish_and_does_nothing_of_it(host: Host) -> None:
+    before = pids(host)
+    foreseen = publish("v2", "--check")
+    assert (foreseen.code, foreseen.changed) == (0, True)
+    assert pids(host) == before
 
 
 def test_publishing_the_same_changes_and_restarts_nothing(host: Host) -> None:
@@ -45,34 +81,56 @@ def test_publishing_the_same_changes_and_restarts_nothing(host: Host) -> None:
     assert pids(host) == before
 
 
-def test_check_mode_foresees_the_publish_and_does_nothing_of_it(host: Host) -> None:
+def test_workers_that_do_not_register_are_refused_and_the_old_ones_go_on(host: Host) -> None:
+    """A process that stays up is not enough: these run, but listen to nothing."""
     before = pids(host)
-    foreseen = publish("v2", "--check", "--diff")
-    assert (foreseen.code, foreseen.changed) == (0, True)
+    result = publish("v2", rqworker_command="/usr/bin/sleep 1000", rqworker_proof_timeout=3)
+    assert result.code != 0
+    said = " ".join(result.output.split())
+    assert "0 of 2 workers of rqworker-" in said
+    assert "was not touched and goes on" in said
     assert pids(host) == before
+    assert registered(host) == set(before)
 
 
-def test_a_job_under_way_is_finished_once_by_the_release_that_began_it(host: Host) -> None:
-    key = enqueue(host, JOB_SECONDS)
-    wait_until(lambda: job(host, key)["state"] == "started", "the job did not start")
-    # Not waited for: the old worker finishes behind the publish.
-    published("v2", rqworker_retire_timeout=0)
-    wait_until(lambda: job(host, key)["state"] == "finished", "the job did not finish", JOB_SECONDS + 40)
-    assert job(host, key) == {"state": "finished", "runs": 1, "release": staged("v1")}
+def test_a_job_under_way_is_finished_once_by_the_worker_that_began_it(host: Host) -> None:
+    old = set(pids(host))
+    long = enqueue(host, LONG_JOB_SECONDS)
+    wait_until(lambda: job(host, long)["state"] == "started", "the long job did not start")
+
+    assert published("v2", rqworker_retire_timeout=1).changed
+    assert job(host, long)["state"] == "started", "the publish waited for the job, so this shows nothing"
+    assert {row["release"] for row in running(host) if row["retiring"]} == {staged("v1")}
+    new = {
+        pid for row in running(host) if not row["retiring"] for process in row["processes"] if (pid := process["pid"])
+    }
+    assert len(new) == 2
+    # Its one child is the job; the other old worker was idle and has left.
+    assert len(old & set(pids(host))) == 1
+
+    short = enqueue(host, 0)
+    wait_until(lambda: job(host, short) == finished_once(staged("v2")), "no new worker took the job")
+
+    wait_until(lambda: not old & set(pids(host)), "the old worker stayed after its job")
+    assert job(host, long) == finished_once(staged("v1"))
+    assert registered(host) == new
 
 
-def test_the_next_publish_removes_what_has_finished(host: Host) -> None:
-    published("v2")
+def test_the_next_publish_removes_what_is_left_of_the_old_workers(host: Host) -> None:
+    before = pids(host)
+    assert published("v2").changed
     (row,) = running(host)
-    assert (row["release"], row["state"], row["retiring"]) == (staged("v2"), "RUNNING", False)
-    key = enqueue(host, 0.1)
-    wait_until(lambda: job(host, key)["state"] == "finished", "the job did not finish")
-    assert job(host, key)["release"] == staged("v2")
-
-
-def test_workers_that_do_not_start_are_refused_and_the_old_ones_go_on(host: Host) -> None:
-    before = pids(host)
-    refused = publish("v1", rqworker_command=".venv/bin/python nothing.py")
-    assert refused.code != 0
-    assert "nothing.py" in refused.output
+    assert row["release"] == staged("v2")
     assert pids(host) == before
+    assert not published("v2").changed
+
+
+def test_they_come_back_when_supervisor_is_restarted(host: Host) -> None:
+    before = set(pids(host))
+    host.check_output("systemctl restart supervisor")
+    wait_until(lambda: running(host)[0]["state"] == "RUNNING", "the workers did not come back")
+    new = set(pids(host))
+    assert not new & before
+    wait_until(lambda: registered(host) == new, "the workers have not registered again")
+    number = enqueue(host, 0)
+    wait_until(lambda: job(host, number) == finished_once(staged("v2")), "the job did not run")
