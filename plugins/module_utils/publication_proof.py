@@ -106,15 +106,18 @@ class Prover:
     def _good(self, processes: list[Process], remaining: float) -> bool:
         generation, proof = self._generation, self._proof
         if proof.http:
-            self._answer = self._tools.ask_socket(generation.socket, proof.http, min(ATTEMPT, remaining))
-            return self._answer.satisfies(proof.http.expect)
+            answer = self._tools.ask_socket(generation.socket, proof.http, min(ATTEMPT, remaining))
+            # An attempt that the deadline cut short says less than the one before it.
+            if answer.status is not None or remaining >= ATTEMPT or self._answer is None:
+                self._answer = answer
+            return answer.satisfies(proof.http.expect)
         if not Group(processes).running:
             return False
         if not proof.command:
             # Long enough for supervisor to notice an exit, and for a second look to see a new process.
             self._tools.sleep(max(float(generation.program.start_seconds), COMMAND_POLL))
             return True
-        self._ended = self._tools.run(
+        ended = self._tools.run(
             generation.argv(list(proof.command)),
             user=generation.program.user,
             cwd=generation.release_dir,
@@ -126,7 +129,9 @@ class Prover:
             },
             timeout=remaining,
         )
-        return self._ended.status == 0
+        if ended.status is not None or self._ended is None:
+            self._ended = ended
+        return ended.status == 0
 
     # Evidence
 

@@ -45,6 +45,7 @@ class Behaviour:
     """How a release behaves. Seconds, except for ``status`` (HTTP) and ``exit_status``.
 
     ``dies_after``: None if it stays up. ``command_status``: exit status of the proof command.
+    ``command_takes``: seconds that it takes.
     """
 
     boots: float = 1.0
@@ -54,6 +55,7 @@ class Behaviour:
     says: str | None = None
     ends_after: float = 0.4
     command_status: int = 0
+    command_takes: float = 0.0
     front_status: int = 200
 
 
@@ -252,7 +254,11 @@ class Host:
         self, argv: list[str], *, user: str, cwd: Path, stdin: str, variables: Mapping[str, str], timeout: float
     ) -> CommandResult:
         self.commands.append((argv, user, cwd, stdin, variables))
-        return CommandResult(self.behaviours[cwd.name].command_status, "said the command\n")
+        behaviour = self.behaviours[cwd.name]
+        self.sleep(min(behaviour.command_takes, timeout))
+        if behaviour.command_takes > timeout:
+            return CommandResult(None, "")
+        return CommandResult(behaviour.command_status, "said the command\n")
 
     def backlog(self, path: Path) -> int | None:
         if self.blind:

@@ -752,6 +752,12 @@ def test_workers_whose_proof_command_fails_are_removed_and_the_old_ones_stay(dir
     assert_alone(host, worker_for(host, OLD))
 
 
+def test_an_attempt_that_the_deadline_cuts_short_does_not_hide_what_the_one_before_said(directory: Path) -> None:
+    host = working_host(directory, Behaviour(command_status=1, command_takes=7))
+    with pytest.raises(WebappsError, match="ended with 1: said the command"):
+        publish(worker_for(host), host.tools())
+
+
 def test_workers_without_a_command_are_proven_by_staying_up(directory: Path) -> None:
     host = working_host(directory, Behaviour(dies_after=1.5))
     with pytest.raises(WebappsError, match="Its process ended"):
