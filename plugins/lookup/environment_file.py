@@ -50,7 +50,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                 'NAME=value lines into it, name another file, or set app_release_environment_file to "".'
             )
         try:
-            text = Path(self._loader.get_real_file(path)).read_text(encoding="utf-8")
-            return variables_of(path, text)
+            # Decrypted in memory: get_real_file() writes it to a file.
+            content, _plain = self._loader._get_file_contents(path)
+            return variables_of(path, content.decode())
         except (WebappsError, UnicodeDecodeError, AnsibleError) as error:
             raise AnsibleLookupError(f"{path} (app_release_environment_file) cannot be read: {error}") from None

@@ -11,13 +11,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 DIGEST_LENGTH = 8
+# Shorter values than these are words of their own everywhere, and no secrets.
+SHORTEST_SECRET, SHORTEST_PASSWORD = 6, 4
+# Names of modules and directories, which messages are about.
+PLAIN = {"DJANGO_SETTINGS_MODULE", "PYTHONPATH", "PATH", "TZ"}
 LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[^=\s]+)\s*=(?P<value>.*)")
 
 
@@ -84,6 +90,40 @@ def parsed(text: str) -> dict[str, str]:
         unquoted = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
         variables[found["name"]] = unquoted
     return variables
+
+
+def read_back(text: str) -> dict[str, str]:
+    """The variables of a file that :func:`content` made."""
+    return dict(word.split("=", 1) for word in shlex.split(text))
+
+
+def differences(before: Mapping[str, str], after: Mapping[str, object]) -> dict[str, list[str]]:
+    """The names of variables that came, went or have another value, each sorted; never a value."""
+    wanted = {name: as_text(value) for name, value in after.items()}
+    return {
+        "added": sorted(wanted.keys() - before.keys()),
+        "removed": sorted(before.keys() - wanted.keys()),
+        "changed": sorted(name for name in wanted.keys() & before.keys() if wanted[name] != before[name]),
+    }
+
+
+def masked(text: str, variables: Mapping[str, str]) -> str:
+    """What a program wrote, with *** in place of every value of its environment."""
+    for secret in sorted({word for pair in variables.items() for word in _secrets(*pair)}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def _secrets(name: str, value: str) -> Iterator[str]:
+    """A value in every way in which a program may show it."""
+    if name in PLAIN:
+        return
+    yield from (word for word in (value, repr(value)[1:-1], *value.splitlines()) if len(word) >= SHORTEST_SECRET)
+    try:
+        password = urlsplit(value).password or ""
+    except ValueError:
+        return
+    yield from (word for word in (password, unquote(password)) if len(word) >= SHORTEST_PASSWORD)
 
 
 def is_current(path: Path, text: str, group: int) -> bool:

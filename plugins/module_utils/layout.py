@@ -60,8 +60,28 @@ class Layout:
         return self.root / "static"
 
     @property
+    def maintenance_on(self) -> Path:
+        """The page, under the name that has nginx answer everything with it."""
+        return self.root / "maintenance_on.html"
+
+    @property
+    def maintenance_off(self) -> Path:
+        """The page while the site is served."""
+        return self.root / "maintenance_off.html"
+
+    @property
+    def shared(self) -> Path:
+        """What the application stores and every release sees."""
+        return self.root / "shared"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def backups(self) -> Path:
+        """The dumps of the database, for root alone."""
+        return self.root / "DB_backups"
 
     @property
     def live_socket(self) -> Path:

@@ -75,6 +75,33 @@ path:
   returned: always
   type: str
   sample: /webapps/amy.example.org/environments/1a2b3c4d
+live:
+  description: The name of the file that the host's processes run with now. V(none) where nothing was published.
+  returned: always
+  type: str
+  sample: 9f8e7d6c
+differs:
+  description:
+    - The names of variables that make the difference to it, never a value. V(none) without such a file, or when it
+      cannot be read.
+  returned: always
+  type: dict
+  contains:
+    added:
+      description: Variables that it lacks.
+      type: list
+      elements: str
+      sample: [SENTRY_DSN]
+    removed:
+      description: Variables that it has and that are no longer wanted.
+      type: list
+      elements: str
+      sample: []
+    changed:
+      description: Variables that it has with another value.
+      type: list
+      elements: str
+      sample: [SECRET_KEY]
 """
 
 import grp
@@ -113,8 +140,19 @@ def written(params: dict[str, Any], *, check: bool) -> dict[str, Any]:
         "changed": changed,
         "digest": digest,
         "path": str(path),
+        "live": layout.environment.readlink().name if layout.environment.is_symlink() else None,
+        "differs": differs(layout, params["variables"]),
         "diff": {"before": "", "after": f"{path}\n" if changed else ""},
     }
+
+
+def differs(layout: Layout, variables: dict[str, Any]) -> dict[str, list[str]] | None:
+    """How the variables differ from those of the live file, by name; None where there is none to compare with."""
+    try:
+        before = environment.read_back(layout.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return environment.differences(before, variables)
 
 
 def main() -> None:

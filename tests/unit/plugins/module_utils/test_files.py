@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
-from ansible_collections.carpentries.webapps.plugins.module_utils.files import Files, alone
+from ansible_collections.carpentries.webapps.plugins.module_utils.files import Files, alone, alone_in
 from ansible_collections.carpentries.webapps.plugins.module_utils.generations import temporary
 
 
@@ -28,6 +28,17 @@ def test_a_file_is_replaced_for_root_alone_even_after_a_killed_attempt(tmp_path:
     temporary(path).write_text("half a fi")
     Files().write(path, "new")
     assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_made_in_full_or_not_at_all_and_never_over_another(tmp_path: Path) -> None:
+    path = tmp_path / "lock.json"
+    temporary(path).write_text("half a fi")
+    Files().create(path, "first")
+    with pytest.raises(FileExistsError):
+        Files().create(path, "second")
+    assert path.read_text() == "first"
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
 
@@ -68,3 +79,16 @@ def test_a_missing_directory_names_the_role_that_makes_it(tmp_path: Path) -> Non
     clock = Clock()
     with pytest.raises(WebappsError, match="app_directory"), alone(tmp_path / "no" / "l", 5, clock.now, clock.sleep):
         pass
+
+
+def test_a_directory_is_a_lock_too_and_a_missing_one_holds_nobody_up(tmp_path: Path) -> None:
+    clock = Clock()
+    with alone_in(tmp_path, 5, clock.now, clock.sleep, "import"):
+        with (
+            pytest.raises(WebappsError, match=f"Another import is at work in {tmp_path}, after 5 s"),
+            alone_in(tmp_path, 5, clock.now, clock.sleep, "import"),
+        ):
+            pass
+        with alone_in(tmp_path / "missing", 5, clock.now, clock.sleep, "import"):
+            pass
+    assert list(tmp_path.iterdir()) == []
