@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
             "version": self.request_version,
         }
         text = json.dumps(seen | {"headers": dict(self.headers)}).encode()
-        self.send_response(200)
+        self.send_response(int(self.path.split("/")[2]) if self.path.startswith("/status/") else 200)
         self.send_header("Content-Length", str(len(text)))
         self.send_header("X-Release", RELEASE)
         self.end_headers()

@@ -9,7 +9,11 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.nginx import s
 
 from tests.templates.render import render, value
 
-TLS = {"nginx_tls_certificate": "/etc/ssl/chain.pem", "nginx_tls_certificate_key": "/etc/ssl/key.pem"}
+TLS = {
+    "webapps_tls_mode": "files",
+    "nginx_tls_certificate": "/etc/ssl/chain.pem",
+    "nginx_tls_certificate_key": "/etc/ssl/key.pem",
+}
 Server = dict[str, list[str]]
 
 
@@ -49,6 +53,32 @@ def test_with_a_certificate_port_80_only_redirects_checks_and_proves() -> None:
     assert locations(plain) == ["= /alive/", "^~ /.well-known/acme-challenge/", "/"]
     assert site["listen"] == ["443 ssl http2", "[::]:443 ssl http2"]
     assert default["ssl_certificate"] == site["ssl_certificate"] == ["/etc/ssl/chain.pem"]
+
+
+def test_a_certificate_of_certbots_is_opened_at_each_handshake_by_a_name_that_never_changes() -> None:
+    default, plain, site = servers(webapps_tls_mode="certbot")
+    variable = "$webapps_amy_example_org_bundle"
+    for server in (default, site):
+        assert server["ssl_certificate"] == server["ssl_certificate_key"] == [variable]
+    assert "ssl_certificate" not in plain
+    assert (
+        "default /etc/webapps/certificates/amy.example.org.pem" in everything(webapps_tls_mode="certbot").splitlines()
+    )
+
+
+def test_challenges_go_to_the_host_that_asked_for_them() -> None:
+    forwarded = everything(webapps_tls_mode="certbot", nginx_acme_upstream="10.0.1.11").splitlines()
+    assert forwarded.count("proxy_pass http://10.0.1.11") == 2
+    assert "root /var/www/acme" not in forwarded
+    assert everything(webapps_tls_mode="certbot").splitlines().count("root /var/www/acme") == 2
+
+
+def test_a_balancer_that_took_a_request_without_tls_has_it_sent_to_tls() -> None:
+    proxies = {"nginx_trusted_proxies": ["10.0.0.0/16"]}
+    redirect = "return 301 https://$host$request_uri"
+    assert redirect in everything(webapps_tls_mode="elb", **proxies).splitlines()
+    assert redirect not in everything(webapps_tls_mode="none", **proxies).splitlines()
+    assert "ssl_" not in everything(webapps_tls_mode="elb", **proxies)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +151,22 @@ def test_maintenance_is_asked_for_everywhere_but_checks_challenges_and_pages() -
     bodies = {part.split(" {")[0]: part for part in text.split("    location ")[1:]}
     asked = {name for name, body in bodies.items() if "$webapps_maintenance" in body.split("\n    }")[0]}
     assert asked == {"/", "/static/", "/media/"}
+
+
+def test_behind_the_page_are_the_host_itself_and_the_networks_named_by_their_real_address() -> None:
+    lines = everything(nginx_maintenance_allowed_cidrs=["192.0.2.0/24"]).splitlines()
+    begin = lines.index("geo $remote_addr $webapps_amy_example_org_invited")
+    assert lines[begin + 1 : begin + 3] == ["default 0", "192.0.2.0/24 1"]
+    admitted = lines.index("map $realip_remote_addr $remote_addr $webapps_amy_example_org_admitted")
+    assert lines[admitted + 1 : admitted + 4] == [
+        "default $webapps_amy_example_org_invited",
+        "127.0.0.1 127.0.0.1 1",
+        "::1 ::1 1",
+    ]
+
+
+def test_the_applications_own_errors_are_its_own() -> None:
+    assert servers()[-1]["proxy_intercept_errors"] == ["off"]
 
 
 def test_a_page_never_changes_the_status() -> None:

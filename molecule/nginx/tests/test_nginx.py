@@ -16,6 +16,8 @@ DOMAIN = "amy.example.org"
 ROOT = f"/webapps/{DOMAIN}"
 TLS = "--insecure --resolve secure.example.org:443:127.0.0.1 https://secure.example.org"
 SITE = f"/etc/nginx/sites-available/{DOMAIN}.conf"
+# The host itself gets the site during maintenance too.
+ELSEWHERE = "--interface 127.0.0.3"
 VALIDATE = "/usr/local/lib/webapps/nginx-validate"
 
 
@@ -140,6 +142,13 @@ def test_what_the_balancer_says_about_a_client_is_believed(host: Host) -> None:
     assert (seen["X-Forwarded-For"], seen["X-Forwarded-Proto"]) == ("203.0.113.9", "https")
 
 
+def test_what_the_balancer_took_without_tls_is_sent_to_tls(host: Host) -> None:
+    moved = ask(host, "/trainings/?page=2", "--interface 127.0.0.2 -H 'X-Forwarded-Proto: http'")
+    assert (moved.status, moved.headers["location"]) == (301, f"https://{DOMAIN}/trainings/?page=2")
+    # A client cannot say so for itself.
+    assert ask(host, "/", "-H 'X-Forwarded-Proto: http'").status == 200
+
+
 @pytest.mark.parametrize("value", ["ftp", "https, http", ""])
 def test_the_balancers_odd_protocols_are_not_passed_on(host: Host, value: str) -> None:
     seen = ask(host, "/", f"--interface 127.0.0.2 -H 'X-Forwarded-Proto: {value}'").json()["headers"]
@@ -159,7 +168,7 @@ def test_a_body_beyond_the_limit_is_refused(host: Host) -> None:
 @pytest.mark.parametrize("path", ["/", "/trainings/?page=2", "/static/site.css", "/media/photo.jpg"])
 @pytest.mark.parametrize("options", ["", "--data x=1", "--head"])
 def test_during_maintenance_everything_gets_the_page(host: Host, path: str, options: str) -> None:
-    answer = ask(host, path, options)
+    answer = ask(host, path, f"{ELSEWHERE} {options}")
     assert answer.status == 503
     assert answer.headers["retry-after"] == "300"
     assert answer.headers["cache-control"] == "no-store"
@@ -170,9 +179,15 @@ def test_during_maintenance_everything_gets_the_page(host: Host, path: str, opti
 def test_during_maintenance_the_balancer_and_challenges_get_their_answers(host: Host) -> None:
     host.check_output("mkdir -p /var/www/acme/.well-known/acme-challenge")
     host.check_output("echo proof > /var/www/acme/.well-known/acme-challenge/token")
-    assert ask(host, "/.well-known/acme-challenge/token").body == "proof\n"
-    assert ask(host, "/alive/", name="10.0.1.11").json()["release"] == "one"
-    assert ask(host, "/alive/").json()["release"] == "one"
+    assert ask(host, "/.well-known/acme-challenge/token", ELSEWHERE).body == "proof\n"
+    assert ask(host, "/alive/", ELSEWHERE, name="10.0.1.11").json()["release"] == "one"
+    assert ask(host, "/alive/", ELSEWHERE).json()["release"] == "one"
+
+
+def test_what_the_application_says_itself_passes_whatever_its_status(host: Host) -> None:
+    answer = ask(host, "/status/503/")
+    assert (answer.status, answer.json()["release"]) == (503, "one")
+    assert "retry-after" not in answer.headers
 
 
 @pytest.mark.usefixtures("maintenance")
