@@ -17,13 +17,10 @@ from pathlib import Path
 from typing import Protocol
 
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
+from ansible_collections.carpentries.webapps.plugins.module_utils.redis_client import Client, RedisRefusalError
 
 PAUSE = 0.5
 CONNECT_TIMEOUT = 10.0
-
-
-class RedisRefusalError(Exception):
-    """Redis answered a command with an error."""
 
 
 class Connection(Protocol):
@@ -32,52 +29,36 @@ class Connection(Protocol):
 
 
 class SocketConnection:
-    """Redis over TCP, as far as answers of one string or number go."""
+    """The Redis of this host."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._socket = socket.create_connection((host, port), CONNECT_TIMEOUT)
-        self._file = self._socket.makefile("rb")
+        self._client = Client(socket.create_connection((host, port), CONNECT_TIMEOUT), f"{host}:{port}")
 
     def close(self) -> None:
-        self._file.close()
-        self._socket.close()
+        self._client.close()
 
     def command(self, *words: str) -> str:
-        encoded = [word.encode() for word in words]
-        message = b"*%d\r\n" % len(encoded)
-        message += b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
-        self._socket.sendall(message)
-        line = self._file.readline().decode(errors="replace").rstrip("\r\n")
-        kind, text = line[:1], line[1:]
-        if kind == "-":
-            raise RedisRefusalError(text)
-        if kind == "$":
-            return self._file.read(int(text) + 2).decode(errors="replace").rstrip("\r\n")
-        return text
+        return self._client.text(*words)
 
 
 def password_in(configuration: str) -> str:
-    """The password that a configuration file of the redis role sets; empty when there is none."""
+    """The password that a configuration file sets with requirepass; empty when there is none."""
     match = re.search(r'^requirepass "(.*)"$', configuration, re.MULTILINE)
     return match[1] if match else ""
 
 
-def log_in(connection: Connection, passwords: Sequence[str]) -> None:
-    """Be allowed to ask, with no password or one of those given. Raises WebappsError when none is right."""
-    refusal = ""
-    for password in ["", *passwords]:
+def log_in(connection: Connection, passwords: Sequence[str], user: str = "") -> bool:
+    """Be allowed to ask: with no password, or one of those given, of ``user`` or of the default user. Whether it is."""
+    attempts = [[], *([user, each] for each in passwords if user), *([each] for each in passwords)]
+    for words in attempts:
         try:
-            if password:
-                connection.command("AUTH", password)
+            if words:
+                connection.command("AUTH", *words)
             connection.command("PING")
-        except RedisRefusalError as error:
-            refusal = str(error)
-        else:
-            return
-    raise WebappsError(
-        f"The running Redis does not let us in: {refusal}. Set redis_password to the password it has now; "
-        "change it afterwards, in a run of its own"
-    )
+        except RedisRefusalError:
+            continue
+        return True
+    return False
 
 
 def persistence(connection: Connection) -> dict[str, str]:
@@ -121,4 +102,14 @@ def assert_nothing_to_lose(directory: Path) -> None:
         raise WebappsError(
             f"Redis does not run and has its data in {snapshot} only; started with an append-only file it would begin "
             "empty. Start it as it is (systemctl start redis-server) and run this again"
+        )
+
+
+def assert_append_only_file_exists(directory: Path) -> None:
+    """Go on where a Redis that lets nobody in keeps an append-only file all the same. Raises WebappsError."""
+    if not any(directory.glob("append*")):
+        raise WebappsError(
+            f"The running Redis lets in neither redis_user nor the default user, and {directory} has no append-only "
+            "file. Set redis_password to the password it has now; change it afterwards, with the present one in "
+            "redis_former_passwords"
         )

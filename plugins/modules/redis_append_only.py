@@ -20,6 +20,10 @@ options:
     description: The port on 127.0.0.1.
     type: int
     default: 6379
+  user:
+    description: The user to log in as. Without it, and where it is not let in, the default user.
+    type: str
+    default: ""
   password:
     description: The password, if one is asked for.
     type: str
@@ -67,13 +71,21 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.errors import 
 
 
 def run(
-    connection: redis_server.Connection | None, passwords: list[str], directory: Path, timeout: int, check: bool
+    connection: redis_server.Connection | None,
+    passwords: list[str],
+    directory: Path,
+    timeout: int,
+    check: bool,
+    user: str = "",
 ) -> dict[str, Any]:
     """Make sure that Redis may be restarted with an append-only file. ``connection``: None where nobody answers."""
     if connection is None:
         redis_server.assert_nothing_to_lose(directory)
         return {"changed": False, "running": False}
-    redis_server.log_in(connection, passwords)
+    if not redis_server.log_in(connection, passwords, user):
+        # Its password is being changed.
+        redis_server.assert_append_only_file_exists(directory)
+        return {"changed": False, "running": True}
     if redis_server.keeps_append_only_file(connection):
         return {"changed": False, "running": True}
     if not check:
@@ -89,6 +101,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "port": {"type": "int", "default": 6379},
+            "user": {"type": "str", "default": ""},
             "password": {"type": "str", "default": "", "no_log": True},
             "password_file": {"type": "path", "no_log": False},
             "directory": {"type": "path", "default": "/var/lib/redis"},
@@ -111,6 +124,7 @@ def main() -> None:
             Path(module.params["directory"]),
             module.params["timeout"],
             module.check_mode,
+            module.params["user"],
         )
     except WebappsError as error:
         module.fail_json(msg=error.message, **error.details)

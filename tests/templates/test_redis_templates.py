@@ -12,11 +12,36 @@ def test_redis_is_local_unless_told_otherwise() -> None:
     assert "\nbind 127.0.0.1 -::1 10.0.1.21\n" in render("redis", "redis.conf.j2", redis_bind=["10.0.1.21"])
 
 
-def test_the_password_is_in_its_own_file_only() -> None:
-    assert 'requirepass "letmein"' in render("redis", "password.conf.j2", redis_password="letmein")
-    assert "requirepass" not in render("redis", "password.conf.j2")
-    for template in ("redis.conf.j2", "drop-in.conf.j2", "redis-validate.j2"):
+# printf letmein | sha256sum
+LETMEIN = "#1c8bfe8f801d79745c4631d09fff36c82aa37fc4cce4fc946683d7b336b63032"
+
+
+def test_no_file_holds_the_password() -> None:
+    assert LETMEIN in render("redis", "users.conf.j2", redis_password="letmein")
+    for template in ("users.conf.j2", "redis.conf.j2", "drop-in.conf.j2", "redis-validate.j2"):
         assert "letmein" not in render("redis", template, redis_password="letmein")
+
+
+def users(**given: object) -> dict[str, str]:
+    lines = render("redis", "users.conf.j2", **given).splitlines()
+    return {words[1]: " ".join(words[2:]) for line in lines if (words := line.split()) and words[0] == "user"}
+
+
+def test_a_password_switches_the_default_user_off() -> None:
+    assert users() == {}
+    assert users(redis_password="letmein")["default"] == "off"
+
+
+def test_the_default_user_may_stay_while_programs_move_to_the_named_one() -> None:
+    found = users(redis_password="letmein", redis_former_passwords=["before"], redis_default_user=True)
+    assert found["default"].startswith(f"on {LETMEIN} #")
+    assert found["default"].endswith("+@all")
+    assert found["webapps"].count("#") == 2
+
+
+def test_the_named_user_begins_with_no_right_and_gets_what_is_asked_for_last() -> None:
+    rules = users(redis_password="letmein", redis_extra_rules=["+flushdb"])["webapps"].split()
+    assert rules.index("-@all") < rules.index("+@write") < rules.index("-@dangerous") < rules.index("+flushdb")
 
 
 def test_a_bound_redis_waits_for_the_network() -> None:

@@ -77,16 +77,33 @@ def test_a_file_that_does_not_come_is_an_error(redis: FakeRedis) -> None:
 @pytest.mark.parametrize(
     ("actual", "known"), [("", []), ("", ["new"]), ("now", ["now"]), ("before", ["new", "before"])]
 )
-def test_the_password_in_force_is_found(actual: str, known: list[str]) -> None:
+@pytest.mark.parametrize("user", ["", "amy"])
+def test_the_password_in_force_is_found(actual: str, known: list[str], user: str) -> None:
     redis = FakeRedis(password=actual)
-    redis_server.log_in(redis, known)
+    assert redis_server.log_in(redis, known, user)
     assert redis.command("PING") == "PONG"
 
 
-def test_an_unknown_password_is_an_error_that_does_not_tell_those_tried() -> None:
-    with pytest.raises(WebappsError, match="redis_password") as failure:
-        redis_server.log_in(FakeRedis(password="unknown"), ["hunter2"])
-    assert "hunter2" not in failure.value.message
+def test_the_named_user_comes_before_the_default_user() -> None:
+    redis = FakeRedis(password="right")
+    assert redis_server.log_in(redis, ["wrong", "right"], "amy")
+    assert [words[1:] for words in redis.said if words[0] == "AUTH"] == [
+        ("amy", "wrong"),
+        ("amy", "right"),
+        ("wrong",),
+        ("right",),
+    ]
+
+
+def test_an_unknown_password_lets_nobody_in() -> None:
+    assert not redis_server.log_in(FakeRedis(password="unknown"), ["hunter2"], "amy")
+
+
+def test_a_password_that_is_being_changed_is_no_hindrance_where_there_is_an_append_only_file(tmp_path: Path) -> None:
+    with pytest.raises(WebappsError, match="redis_password"):
+        redis_server.assert_append_only_file_exists(tmp_path)
+    (tmp_path / "appendonlydir").mkdir()
+    redis_server.assert_append_only_file_exists(tmp_path)
 
 
 def test_the_password_before_is_read_from_the_roles_file() -> None:
@@ -103,7 +120,7 @@ def test_a_stopped_redis_with_a_snapshot_alone_is_not_touched(tmp_path: Path) ->
     redis_server.assert_nothing_to_lose(tmp_path)
 
 
-ANSWERS = {b"PING": b"+PONG\r\n", b"INFO": b"$9\r\na:1\r\nb:2\n\r\n", b"DBSIZE": b":42\r\n"}
+ANSWERS = {b"PING": b"+PONG\r\n", b"INFO": b"$8\r\na:1\r\nb:2\r\n", b"DBSIZE": b":42\r\n"}
 
 
 class Handler(socketserver.StreamRequestHandler):

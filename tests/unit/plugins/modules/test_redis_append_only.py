@@ -68,7 +68,7 @@ def test_main_finds_the_password_that_is_in_force(
     (tmp_path / "password.conf").write_text('requirepass "before"\n')
     tried: list[list[str]] = []
     monkeypatch.setattr(redis_server, "SocketConnection", lambda *_: FakeRedis(append_only=True))
-    monkeypatch.setattr(redis_server, "log_in", lambda _, passwords: tried.append(passwords))
+    monkeypatch.setattr(redis_server, "log_in", lambda _, passwords, __: tried.append(passwords) or True)
     call({"password": "after", "password_file": str(tmp_path / "password.conf")}, capsys)
     call({"password_file": str(tmp_path / "missing")}, capsys)
     assert tried == [["after", "before"], []]
