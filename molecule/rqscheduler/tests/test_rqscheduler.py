@@ -96,7 +96,7 @@ def test_a_second_scheduler_elsewhere_is_noticed(host: Host) -> None:
     launch = f"webapps-run {ROOT}/environment .venv/bin/python manage.py rqscheduler --interval 1"
     host.check_output(f"systemd-run --unit=second --uid=amy --working-directory={ROOT}/repo {launch}")
     wait_until(lambda: len(schedulers(host)["alive"]) == 2, "the second scheduler did not start")
-    result = publish("v1", rqscheduler_proof_timeout=15)
+    result = publish("v1", rqscheduler_proof_timeout=30)
     host.check_output("systemctl stop second")
     assert result.code != 0
     assert "2 schedulers are registered in Redis, wanted is one" in " ".join(result.output.split())
@@ -120,3 +120,41 @@ def test_after_a_killed_scheduler_there_is_one_again(host: Host) -> None:
     wait_until(lambda: len(schedulers(host)["alive"]) == 1, "there is not one scheduler")
     wait_until(lambda: running(host)[0]["state"] == "RUNNING", "it does not stay up")
     assert_one_works(host, "v2")
+
+
+def test_one_that_works_on_after_an_outage_of_redis_and_is_registered_no_more_is_started_anew(host: Host) -> None:
+    before = pids(host)
+    application(
+        host,
+        "from rq_scheduler import Scheduler\nfrom django_rq import get_connection\nc = get_connection('default')\n"
+        "c.delete(*c.scan_iter(Scheduler.redis_scheduler_namespace_prefix + '*'))",
+    )
+    foreseen = publish("v2", "--check")
+    assert (foreseen.code, foreseen.changed) == (0, True)
+    assert pids(host) == before
+    published("v2")
+    assert pids(host) != before
+    assert_one_works(host, "v2")
+
+
+def test_a_stopped_scheduler_enqueues_nothing_until_it_is_published_again(host: Host) -> None:
+    published("v2", scenario_entry="stop")
+    assert (running(host), schedulers(host)["alive"]) == ([], [])
+    assert not published("v2", scenario_entry="stop").changed
+    result = publish("v2", scenario_entry="prove", rqscheduler_proof_timeout=5)
+    assert result.code != 0
+    assert "0 schedulers are registered in Redis, wanted is one" in " ".join(result.output.split())
+    published("v2")
+    assert not published("v2", scenario_entry="prove").changed
+    assert_one_works(host, "v2")
+
+
+def test_plain_rq_scheduler_is_proven_as_well(host: Host) -> None:
+    plain = {
+        "rqscheduler_command": ".venv/bin/rqscheduler --interval 1",
+        "rqscheduler_shell_command": [".venv/bin/python", "-"],
+        "rqscheduler_redis_url_variable": "RQ_REDIS_URL",
+    }
+    assert published("v2", **plain).changed
+    assert len(schedulers(host)["alive"]) == 1
+    assert not published("v2", scenario_entry="prove", **plain).changed
