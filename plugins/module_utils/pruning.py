@@ -21,6 +21,7 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.releases impor
     complete_releases,
     hidden,
     is_complete,
+    linked_environment,
     linked_release,
     read_description,
     static_files,
@@ -116,12 +117,14 @@ def plan_pruning(layout: Layout, retention: Retention, used: InUse) -> Pruning:
         ledgers.only(recorded, present), keep=retention.keep, keep_failed=retention.keep_failed, protected=protected
     )
     kept = [name for name in present if name not in removed]
+    # What a release that stays served well with: a rollback serves with it again.
+    served_with = {recorded.releases[name].environment or "" for name in kept if name in recorded.releases}
     return Pruning(
         releases=removed,
         forgotten=[name for name in recorded.releases if name not in present and name not in protected],
         leftovers=_leftovers(layout),
         static=_unused_static_files(layout, kept),
-        environments=_unused_environments(layout, {*used.environments, *retention.environments}),
+        environments=_unused_environments(layout, {*used.environments, *retention.environments, *served_with}),
         artifacts=_unused_artifacts(retention.artifact_directory, retention.artifacts),
     )
 
@@ -149,7 +152,7 @@ def _unused_static_files(layout: Layout, kept: Iterable[str]) -> list[Path]:
 
 
 def _unused_environments(layout: Layout, used: Collection[str]) -> list[Path]:
-    live = layout.environment.readlink().name if layout.environment.is_symlink() else ""
+    live = linked_environment(layout) or ""
     found = sorted(layout.environments.iterdir()) if layout.environments.is_dir() else []
     ours = [path for path in found if ENVIRONMENT_NAME.fullmatch(path.name)]
     return [path for path in ours if path.name not in {live, *used}]

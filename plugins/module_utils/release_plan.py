@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.carpentries.webapps.plugins.module_utils.commands import NOT_FOUND, Finished, Run
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
+from ansible_collections.carpentries.webapps.plugins.module_utils.git_access import GIT_ENVIRONMENT, advice
 
 RELEASE_ID = re.compile(r"[0-9a-f]{10}-[0-9a-f]{8}")
 COMMIT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -24,16 +25,6 @@ TAGS, BRANCHES, PEELED = "refs/tags/", "refs/heads/", "^{}"
 NEAREST = 5
 # What `timeout` answers for a program that it had to end.
 TIMED_OUT = 124
-
-# Git must neither ask a question nor run a program that a repository's address names.
-GIT_ENVIRONMENT = {
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ASKPASS": "/bin/true",
-    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
-    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=10",
-    "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
-    "GIT_HTTP_LOW_SPEED_TIME": "30",
-}
 
 
 @dataclass(frozen=True)
@@ -75,18 +66,19 @@ def checked_repository(repository: str) -> str:
     if parts.password or (parts.scheme in ("http", "https") and parts.username):
         raise WebappsError(
             f"app_release_repository ({parts.scheme}://...@{parts.hostname}{parts.path}) holds a password or token, "
-            "which every user of the builder could read in its process list: use an address without one."
+            "which every user of the builder could read in its process list: use an address without one, and "
+            "app_release_repository_token."
         )
     return repository
 
 
-def read_refs(run: Run, repository: str, timeout: int) -> dict[str, str]:
+def read_refs(run: Run, repository: str, timeout: int, access: Mapping[str, str] = GIT_ENVIRONMENT) -> dict[str, str]:
     """The repository's branches and tags, each with its commit. Raises WebappsError when it cannot be read.
 
-    ``timeout``: seconds that the repository may take to answer.
+    ``timeout``: seconds that the repository may take to answer. ``access``: the environment that git needs for it.
     """
     command = ["timeout", "--kill-after=5", str(timeout), "git", "ls-remote", "--quiet", "--", repository]
-    return parsed_refs(_listed(run(command, environment=GIT_ENVIRONMENT), repository, timeout))
+    return parsed_refs(_listed(run(command, environment=access), repository, timeout))
 
 
 def _listed(finished: Finished, repository: str, timeout: int) -> str:
@@ -101,8 +93,7 @@ def _listed(finished: Finished, repository: str, timeout: int) -> str:
         )
     if finished.status != 0:
         raise WebappsError(
-            f"The repository {repository} cannot be read: {finished.last_words}\n"
-            "Check app_release_repository and that the builder may reach it."
+            f"The repository {repository} cannot be read: {finished.last_words}\n{advice(finished.last_words)}"
         )
     return finished.output
 

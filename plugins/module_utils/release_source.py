@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.carpentries.webapps.plugins.module_utils.commands import Finished, Run
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
+from ansible_collections.carpentries.webapps.plugins.module_utils.git_access import GIT_ENVIRONMENT, advice
 from ansible_collections.carpentries.webapps.plugins.module_utils.layout import Layout
-from ansible_collections.carpentries.webapps.plugins.module_utils.release_plan import GIT_ENVIRONMENT
 from ansible_collections.carpentries.webapps.plugins.module_utils.releases import DESCRIPTION, building_mark
+from ansible_collections.carpentries.webapps.plugins.module_utils.shared_directories import link
 
 # What git means by an infinite depth.
 WHOLE = 0x7FFFFFFF
@@ -38,9 +39,11 @@ class Source:
 class Mirror:
     """A bare git repository on the builder that keeps what was fetched, as shallow as the server allows."""
 
-    def __init__(self, run: Run, path: Path) -> None:
+    def __init__(self, run: Run, path: Path, access: Mapping[str, str] = GIT_ENVIRONMENT) -> None:
         self._run = run
         self._path = path
+        # The environment in which git reaches the server.
+        self._access = access
 
     def fetch(self, source: Source) -> None:
         """Have the source's commit here. Raises WebappsError when no way of asking for it gets it."""
@@ -56,7 +59,7 @@ class Mirror:
             raise WebappsError(
                 f"The commit {source.commit} (deploy_version) cannot be had from {source.repository} "
                 f"(app_release_repository): {reasons}\n"
-                "Check that it was pushed and that the builder may reach the repository."
+                f"Check that it was pushed. {advice(reasons)}"
             )
 
     def export(self, commit: str, target: Path) -> None:
@@ -88,7 +91,7 @@ class Mirror:
     def _fetch(self, arguments: list[str], source: Source) -> Finished:
         limited = ["timeout", "--kill-after=5", str(source.timeout)]
         command = [*limited, "git", f"--git-dir={self._path}", "fetch", "--quiet", "--force", *arguments]
-        return self._run(command, environment=GIT_ENVIRONMENT)
+        return self._run(command, environment=self._access)
 
     def _git(self, arguments: list[str], environment: dict[str, str]) -> Finished:
         command = ["git", f"--git-dir={self._path}", *arguments]
@@ -100,10 +103,12 @@ class Mirror:
             raise WebappsError(f"git {arguments[0]} failed in {self._path}: {finished.last_words}")
 
 
-def start_build(layout: Layout, release: str, mirror: Mirror, source: Source, owner: tuple[int, int]) -> Path:
+def start_build(
+    layout: Layout, release: str, mirror: Mirror, source: Source, owner: tuple[int, int], shared: Sequence[str] = ()
+) -> Path:
     """Begin a release's directory anew with the commit's files, owned by the user and group that build.
 
-    What a build that was killed left there is removed. Raises WebappsError.
+    ``shared``: directories that become links. What a build that was killed left there is removed. Raises WebappsError.
     """
     mirror.fetch(source)
     tree = layout.release(release)
@@ -115,6 +120,7 @@ def start_build(layout: Layout, release: str, mirror: Mirror, source: Source, ow
     mirror.export(source.commit, tree)
     # Whatever it says, this is no finished release yet.
     (tree / DESCRIPTION).unlink(missing_ok=True)
+    link(layout, tree, shared)
     _give(tree, owner)
     return tree
 

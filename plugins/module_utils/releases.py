@@ -77,6 +77,11 @@ def linked_release(layout: Layout) -> str | None:
     return layout.repo.readlink().name if layout.repo.is_symlink() else None
 
 
+def linked_environment(layout: Layout) -> str | None:
+    """The file that `environment` points at, by its name, or None."""
+    return layout.environment.readlink().name if layout.environment.is_symlink() else None
+
+
 def read_description(tree: Path, release: str) -> Description:
     """A release's RELEASE.json. Raises WebappsError when it is missing, unreadable or another release's."""
     path = tree / DESCRIPTION
@@ -126,10 +131,12 @@ def listing(layout: Layout) -> dict[str, Any]:
                 "commit": entry.commit,
                 "staged_at": entry.staged_at,
                 "published_at": entry.published_at,
+                "environment": entry.environment,
                 "reason": entry.reason,
             }
             for name, entry in sorted(present.releases.items(), key=lambda item: item[1].sequence)
         ],
         "live": linked_release(layout),
+        "environment": linked_environment(layout),
         "last_good": ledgers.last_good(present),
     }

@@ -12,8 +12,16 @@ short_description: Apply the pending database migrations of a staged release
 version_added: 1.0.0
 description:
   - Asks a staged release, run with a staged environment, which Django migrations are pending, and applies them.
-  - Run it for one host. Django takes no lock, so two hosts at once would disturb each other.
-  - Every statement waits for a lock only so long, because the requests of running releases queue behind it.
+  - On PostgreSQL two runs at once are impossible. The release's own Django, by O(shell_command), opens a connection
+    of its own and holds the session advisory lock 6445083689569259405 (the first eight bytes of the SHA-256 of
+    C(carpentries.webapps migrate)) on it while O(command) runs. The lock vanishes with that session. When the module
+    or the program is killed, the command is stopped and its transaction rolled back.
+  - Every statement waits for a lock only so long, because the requests of running releases queue behind it. A command
+    that ended because of that is repeated after 1, 2, 4, 8 and at most 30 seconds; other failures are not repeated.
+  - Lock, limits and repetition need PostgreSQL; with other databases the command just runs. Only the database that the
+    settings name C(default) is locked.
+  - A pool such as PgBouncer in transaction mode keeps no session, so the lock would mean nothing there. Where the lock
+    is seen to be gone the command is stopped. Migrate over the database's own address.
 author:
   - The Carpentries webapps maintainers (@carpentries)
 options:
@@ -44,10 +52,29 @@ options:
     type: list
     elements: str
     default: [.venv/bin/python, manage.py, migrate, --no-input]
+  shell_command:
+    description:
+      - What runs Python, given as one more argument, with Django loaded, in the release's directory. Its standard
+        input has to stay the module's.
+    type: list
+    elements: str
+    default: [.venv/bin/python, manage.py, shell, --command]
   lock_timeout:
-    description: Seconds that a statement may wait for a lock of PostgreSQL.
+    description: Seconds that a statement may wait for a lock of PostgreSQL; V(0) for ever.
     type: int
     default: 5
+  statement_timeout:
+    description: Seconds that a statement may take on PostgreSQL, waiting included; V(0) for ever.
+    type: int
+    default: 900
+  attempts:
+    description: How often the command is run at most when it does not get a lock.
+    type: int
+    default: 5
+  wait:
+    description: Seconds to wait for another run that migrates the same database; with V(0) this one fails at once.
+    type: int
+    default: 0
 attributes:
   check_mode:
     description: Lists what is pending, as far as the release is staged already.
@@ -92,39 +119,64 @@ output:
   elements: str
   sample:
     - "  Applying workshops.0262_membership... OK"
+applied:
+  description:
+    - The migrations that this run recorded in the database, by name; null when the database does not tell.
+  returned: when something was pending and check mode is off, also when the run failed midway
+  type: list
+  elements: str
+  sample:
+    - workshops.0262_membership
+attempts:
+  description: How often the command was run.
+  returned: when something was applied
+  type: int
+  sample: 1
+failed_migration:
+  description: The migration that could not be applied, null when that is not known.
+  returned: when the command failed
+  type: str
+  sample: workshops.0262_membership
+blockers:
+  description:
+    - Who was last seen to hold a lock that the command waited for. What the database does not show the application's
+      user is null.
+  returned: when the command failed
+  type: list
+  elements: dict
+  sample:
+    - pid: 4711
+      user: amy
+      application_name: psql
+      client_address: 10.0.0.7
+      state: idle in transaction
+      since: 2026-05-04 03:02:01+00
+      table: workshops_event
 """
 
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.carpentries.webapps.plugins.module_utils.commands import Run, runner
+from ansible_collections.carpentries.webapps.plugins.module_utils.commands import Run, run_attached, runner
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 from ansible_collections.carpentries.webapps.plugins.module_utils.layout import Layout
 from ansible_collections.carpentries.webapps.plugins.module_utils.migrations import (
     Application,
-    is_staged,
+    Limits,
+    checked_staged,
     migrate,
     pending,
 )
 
 
-def applied(run: Run, params: dict[str, Any], *, check: bool) -> dict[str, Any]:
+def applied(run: Run, attached: Run, params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """The result of the module. Raises WebappsError."""
     application = Application(
         Layout(Path(params["root"])), params["release"], params["environment_digest"], params["user"]
     )
-    if not is_staged(application):
-        if check:
-            return {
-                "changed": False,
-                "pending": None,
-                "msg": "Pending migrations are known once the release is staged.",
-            }
-        raise WebappsError(
-            f"The release {application.release} or the environment {application.environment} is not on this host: "
-            "stage it first (role app_release, entry points environment and stage)."
-        )
+    if not checked_staged(application, check=check):
+        return {"changed": False, "pending": None, "msg": "Pending migrations are known once the release is staged."}
     found = pending(run, application, params["plan_command"])
     result = {
         "changed": bool(found),
@@ -132,8 +184,17 @@ def applied(run: Run, params: dict[str, Any], *, check: bool) -> dict[str, Any]:
         "diff": {"before": "", "after": "".join(f"{name}\n" for name in found)},
     }
     if found and not check:
-        finished = migrate(run, application, params["command"], lock_timeout=params["lock_timeout"])
-        result["output"] = finished.output.splitlines()
+        done = migrate(
+            attached,
+            application,
+            params["command"],
+            shell_command=params["shell_command"],
+            limits=Limits(params["lock_timeout"], params["statement_timeout"], params["wait"], params["attempts"]),
+            expected=found,
+        )
+        # Whoever was waited for may have left nothing to do.
+        result["changed"] = not done.waited or bool(done.applied)
+        result |= {"output": done.output.splitlines(), "applied": done.applied, "attempts": done.attempts}
     return result
 
 
@@ -154,12 +215,20 @@ def main() -> None:
                 "elements": "str",
                 "default": [".venv/bin/python", "manage.py", "migrate", "--no-input"],
             },
+            "shell_command": {
+                "type": "list",
+                "elements": "str",
+                "default": [".venv/bin/python", "manage.py", "shell", "--command"],
+            },
             "lock_timeout": {"type": "int", "default": 5},
+            "statement_timeout": {"type": "int", "default": 900},
+            "attempts": {"type": "int", "default": 5},
+            "wait": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
     try:
-        result = applied(runner(module), module.params, check=module.check_mode)
+        result = applied(runner(module), run_attached, module.params, check=module.check_mode)
     except WebappsError as error:
         module.fail_json(msg=error.message, **error.details)
     module.exit_json(**result)

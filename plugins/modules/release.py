@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: release
-short_description: Stage, list and prune the releases of an application on a host
+short_description: Stage, list, condemn and prune the releases of an application on a host
 version_added: 1.0.0
 description:
   - Keeps the directory C(releases/) of a host and its ledger C(releases.json).
@@ -27,14 +27,21 @@ options:
       - V(staged) unpacks an artifact into C(releases/), adds its static files to C(static/) and records it. A release
         that is staged already stays as it is, whatever the ledger says of it.
       - V(listed) changes nothing.
+      - V(bad) notes that a release must not be rolled back to; it stays on the disk and keeps serving if it does. One
+        that the ledger does not know is none to note, and one that is bad already keeps its reason.
       - V(pruned) removes releases, static files, environment files and artifacts that are no longer needed. The live
         release, the last good one, every release that a process or a program of supervisor uses, and whatever this
         collection did not make always stay.
     type: str
-    choices: [staged, listed, pruned]
+    choices: [staged, listed, bad, pruned]
     default: listed
   id:
-    description: The release's id, as M(carpentries.webapps.release_plan) named it. Required for O(state=staged).
+    description:
+      - The release's id, as M(carpentries.webapps.release_plan) named it.
+      - Required for O(state=staged) and O(state=bad).
+    type: str
+  reason:
+    description: For O(state=bad), why. Its first line is kept in a file that everybody may read. Required for it.
     type: str
   artifact:
     description:
@@ -100,6 +107,13 @@ EXAMPLES = r"""
     root: /webapps/amy.example.org
   register: releases
 
+- name: Never go back to a release that lost data
+  carpentries.webapps.release:
+    root: /webapps/amy.example.org
+    state: bad
+    id: 3f2a1b9c0d-9f8e7d6c
+    reason: It loses the comments of events.
+
 - name: Keep the live release and the three good ones before it
   carpentries.webapps.release:
     root: /webapps/amy.example.org
@@ -150,6 +164,10 @@ releases:
       description: When it last became live, UTC, or null.
       type: str
       sample: "2026-03-01T12:05:00Z"
+    environment:
+      description: The file of C(environments/) that it last served with, or null.
+      type: str
+      sample: 1a2b3c4d
     reason:
       description: Why it is bad, or null.
       type: str
@@ -159,6 +177,11 @@ live:
   returned: when O(state) is V(listed) or V(pruned)
   type: str
   sample: 3f2a1b9c0d-9f8e7d6c
+environment:
+  description: The file of C(environments/) that the link C(environment) points at, or null.
+  returned: when O(state) is V(listed) or V(pruned)
+  type: str
+  sample: 1a2b3c4d
 last_good:
   description: The release that a rollback goes to, or null.
   returned: when O(state) is V(listed) or V(pruned)
@@ -173,6 +196,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.carpentries.webapps.plugins.module_utils import ledger
 from ansible_collections.carpentries.webapps.plugins.module_utils.commands import Run, runner
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 from ansible_collections.carpentries.webapps.plugins.module_utils.layout import Layout
@@ -219,6 +243,16 @@ def staged(run: Run, layout: Layout, params: dict[str, Any], now: str, *, check:
     }
 
 
+def condemned(layout: Layout, params: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """The result of O(state=bad)."""
+    known, release = ledger.load(layout.ledger), params["id"]
+    # The host that found it bad knows best why.
+    changed = release in known.releases and known.releases[release].state != ledger.BAD
+    if changed and not check:
+        ledger.save(layout.ledger, ledger.mark_bad(known, release, reason=params["reason"]))
+    return {"changed": changed, "diff": {"before": "", "after": f"{release} bad\n" if changed else ""}}
+
+
 def pruned(layout: Layout, params: dict[str, Any], *, check: bool, conf_dir: Path = CONF_DIR) -> dict[str, Any]:
     """The result of O(state=pruned)."""
     retention = Retention(
@@ -245,8 +279,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "root": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["staged", "listed", "pruned"], "default": "listed"},
+            "state": {"type": "str", "choices": ["staged", "listed", "bad", "pruned"], "default": "listed"},
             "id": {"type": "str"},
+            "reason": {"type": "str"},
             "artifact": {"type": "path"},
             "sha256": {"type": "str"},
             "group": {"type": "str"},
@@ -257,7 +292,7 @@ def main() -> None:
             "artifact_directory": {"type": "path"},
             "keep_artifacts": {"type": "list", "elements": "str", "default": []},
         },
-        required_if=[("state", "staged", ("id", "group"))],
+        required_if=[("state", "staged", ("id", "group")), ("state", "bad", ("id", "reason"))],
         supports_check_mode=True,
     )
     layout = Layout(Path(module.params["root"]))
@@ -267,6 +302,8 @@ def main() -> None:
             result = staged(runner(module), layout, module.params, now, check=module.check_mode)
         elif module.params["state"] == "pruned":
             result = pruned(layout, module.params, check=module.check_mode)
+        elif module.params["state"] == "bad":
+            result = condemned(layout, module.params, check=module.check_mode)
         else:
             result = {"changed": False, **listing(layout)}
     except WebappsError as error:

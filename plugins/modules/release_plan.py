@@ -17,6 +17,8 @@ description:
   - Runs on the builder, because its Python and its platform are part of the release. It changes nothing.
 author:
   - The Carpentries webapps maintainers (@carpentries)
+extends_documentation_fragment:
+  - carpentries.webapps.git_access
 options:
   repository:
     description: The address of the application's git repository, as git takes it, without password or token.
@@ -59,6 +61,15 @@ EXAMPLES = r"""
     repository: https://github.com/carpentries/amy.git
     version: v4.2.0
     root: /webapps/amy.example.org
+  register: plan
+
+- name: Name the release of a tag in a private repository
+  carpentries.webapps.release_plan:
+    repository: git@github.com:carpentries/amy.git
+    version: v4.2.0
+    root: /webapps/amy.example.org
+    key: "{{ vault_deploy_key }}"
+    known_hosts: ["github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"]
   register: plan
 
 - name: Name the release that a build with other settings would be
@@ -116,6 +127,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.carpentries.webapps.plugins.module_utils.commands import Run, runner
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
+from ansible_collections.carpentries.webapps.plugins.module_utils.git_access import (
+    GIT_ARGUMENTS,
+    Credentials,
+    git_access,
+)
 from ansible_collections.carpentries.webapps.plugins.module_utils.release_plan import (
     Ingredients,
     checked_repository,
@@ -129,7 +145,10 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.release_plan i
 def plan(run: Run, params: dict[str, Any], os_release: str, machine: str) -> dict[str, object]:
     """The result of the module. Raises WebappsError."""
     repository = checked_repository(params["repository"])
-    resolved = resolve(params["version"], read_refs(run, repository, params["timeout"]), repository)
+    credentials = Credentials(params["key"], params["known_hosts"], params["token"], params["token_user"])
+    with git_access(repository, credentials) as access:
+        refs = read_refs(run, repository, params["timeout"], access)
+    resolved = resolve(params["version"], refs, repository)
     ingredients = Ingredients(
         repository=repository,
         commit=resolved.commit,
@@ -158,6 +177,7 @@ def main() -> None:
             "python": {"type": "str", "default": "python3"},
             "settings": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 60},
+            **GIT_ARGUMENTS,
         },
         supports_check_mode=True,
     )

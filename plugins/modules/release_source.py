@@ -17,6 +17,8 @@ description:
     refused.
 author:
   - The Carpentries webapps maintainers (@carpentries)
+extends_documentation_fragment:
+  - carpentries.webapps.git_access
 options:
   root:
     description: The application's directory on the builder.
@@ -49,6 +51,13 @@ options:
     description: Seconds that one transfer may take.
     type: int
     default: 600
+  shared_directories:
+    description:
+      - Directories, relative to the source, that become links to the same name in C(shared/) below O(root).
+      - A directory that the source has there is refused when it holds more than what keeps it in git.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Nothing is fetched.
@@ -80,6 +89,7 @@ EXAMPLES = r"""
     mirror: /var/lib/webapps/amy.example.org/git
     owner: amy
     timeout: 1800
+    shared_directories: [media]
 """
 
 RETURN = r"""
@@ -97,10 +107,16 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.carpentries.webapps.plugins.module_utils.commands import Run, runner
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
+from ansible_collections.carpentries.webapps.plugins.module_utils.git_access import (
+    GIT_ARGUMENTS,
+    Credentials,
+    git_access,
+)
 from ansible_collections.carpentries.webapps.plugins.module_utils.layout import Layout
 from ansible_collections.carpentries.webapps.plugins.module_utils.release_plan import checked_repository
 from ansible_collections.carpentries.webapps.plugins.module_utils.release_source import Mirror, Source, start_build
 from ansible_collections.carpentries.webapps.plugins.module_utils.releases import checked_id, is_complete
+from ansible_collections.carpentries.webapps.plugins.module_utils.shared_directories import checked
 
 
 def owner_ids(name: str) -> tuple[int, int]:
@@ -123,8 +139,12 @@ def begin(run: Run, params: dict[str, Any], *, check: bool) -> Path:
             f"{layout.release(release)} is a finished release, which never changes: nothing is to be built."
         )
     source = Source(checked_repository(params["repository"]), params["commit"], params["ref"], params["timeout"])
-    if not check:
-        start_build(layout, release, Mirror(run, Path(params["mirror"])), source, owner_ids(params["owner"]))
+    shared = [str(path) for path in checked(params["shared_directories"])]
+    credentials = Credentials(params["key"], params["known_hosts"], params["token"], params["token_user"])
+    with git_access(source.repository, credentials) as access:
+        if not check:
+            mirror = Mirror(run, Path(params["mirror"]), access)
+            start_build(layout, release, mirror, source, owner_ids(params["owner"]), shared)
     return layout.release(release)
 
 
@@ -139,6 +159,8 @@ def main() -> None:
             "mirror": {"type": "path", "required": True},
             "owner": {"type": "str", "required": True},
             "timeout": {"type": "int", "default": 600},
+            "shared_directories": {"type": "list", "elements": "str", "default": []},
+            **GIT_ARGUMENTS,
         },
         supports_check_mode=True,
     )

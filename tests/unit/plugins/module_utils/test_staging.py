@@ -428,7 +428,8 @@ def test_a_release_whose_directory_is_gone_or_unfinished_is_not_listed(tmp_path:
 
 
 def test_a_bare_host_has_no_releases(tmp_path: Path) -> None:
-    assert listing(Layout(tmp_path / "bare")) == {"releases": [], "live": None, "last_good": None}
+    nothing = {"live": None, "environment": None, "last_good": None}
+    assert listing(Layout(tmp_path / "bare")) == {"releases": [], **nothing}
 
 
 def test_a_directory_named_repo_is_not_taken_for_a_live_release(layout: Layout) -> None:

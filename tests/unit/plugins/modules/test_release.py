@@ -7,11 +7,14 @@ import json
 import os
 import platform
 import pwd
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.carpentries.webapps.plugins.module_utils import ledger as books
 from ansible_collections.carpentries.webapps.plugins.module_utils.layout import Layout
 from ansible_collections.carpentries.webapps.plugins.module_utils.release_plan import platform_name
 from ansible_collections.carpentries.webapps.plugins.modules import (
@@ -19,7 +22,11 @@ from ansible_collections.carpentries.webapps.plugins.modules import (
     migrations,
     release,
     release_artifact,
+    release_changes,
+    release_command,
     release_plan,
+    release_preflight,
+    release_requirements,
     release_source,
 )
 
@@ -184,6 +191,22 @@ def test_pruning_shows_what_would_go_and_then_removes_it(call: Called, tmp_path:
     assert [entry["id"] for entry in again["releases"]] == [release_id(2)]
 
 
+def test_a_release_is_condemned_once_and_keeps_the_reason_of_who_found_it_bad(call: Called, layout: Layout) -> None:
+    layout.root.mkdir(parents=True, exist_ok=True)
+    known = books.record_staged(books.Ledger(), release_id(1), version="v1", commit="c", now="2026-03-01T12:00:00Z")
+    books.save(layout.ledger, known)
+    bad = {"root": str(layout.root), "state": "bad", "id": release_id(1), "reason": "It answers 500."}
+    assert call(release, check=True, **bad)["changed"]
+    assert books.load(layout.ledger) == known
+    assert call(release, **bad)["changed"]
+    assert not call(release, **{**bad, "reason": "The fleet went back."})["changed"]
+    assert books.load(layout.ledger).releases[release_id(1)].reason == "It answers 500."
+
+
+def test_condemning_a_release_that_the_host_never_had_changes_nothing(call: Called, layout: Layout) -> None:
+    assert not call(release, root=str(layout.root), state="bad", id=release_id(1), reason="It answers 500.")["changed"]
+
+
 def test_a_torn_ledger_fails_with_its_sentence(call: Called, layout: Layout) -> None:
     layout.ledger.write_text("{")
     assert "is no ledger" in call(release, root=str(layout.root))["msg"]
@@ -216,6 +239,25 @@ def test_no_value_is_in_the_result(call: Called, layout: Layout, variables: dict
     assert "canary" not in json.dumps(result)
 
 
+def test_the_variables_that_differ_from_those_that_run_are_named_in_check_mode(call: Called, layout: Layout) -> None:
+    arguments = {"root": str(layout.root), "group": GROUP}
+    first = call(environment_file, **arguments, variables={"A": "canary-1", "B": "canary-2", "SAME": "it's $5"})
+    assert (first["live"], first["differs"]) == (None, None)
+    layout.environment.symlink_to(f"environments/{first['digest']}")
+    result = call(
+        environment_file, check=True, **arguments, variables={"A": "canary-3", "C": "canary-4", "SAME": "it's $5"}
+    )
+    assert result["live"] == first["digest"]
+    assert result["differs"] == {"added": ["C"], "removed": ["B"], "changed": ["A"]}
+    assert "canary" not in json.dumps(result)
+
+
+def test_an_environment_that_cannot_be_read_is_not_compared(call: Called, layout: Layout) -> None:
+    layout.environment.write_text("no assignment")
+    result = call(environment_file, check=True, root=str(layout.root), group=GROUP, variables={"A": "1"})
+    assert (result["live"], result["differs"]) == (None, None)
+
+
 def test_an_environment_on_a_bare_host_is_known_and_not_written(call: Called, tmp_path: Path) -> None:
     arguments = {"root": str(tmp_path / "bare.org"), "group": "nobody-here", "variables": {"A": "1"}}
     assert len(call(environment_file, check=True, **arguments)["digest"]) == 8
@@ -223,6 +265,17 @@ def test_an_environment_on_a_bare_host_is_known_and_not_written(call: Called, tm
 
 
 # migrations
+
+# What `manage.py shell` does, with a database that takes no part.
+SHELL = """
+import sys
+import django
+from django.conf import settings
+
+settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
+django.setup()
+exec(sys.argv[1])
+"""
 
 
 def test_migrations_of_a_release_that_is_not_staged_are_unknown_in_check_mode(call: Called, layout: Layout) -> None:
@@ -255,6 +308,7 @@ def django(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]
         "user": "amy",
         "plan_command": ["sh", "-c", "test -e applied && echo '[X] a.0001' || echo '[ ] a.0001'"],
         "command": ["sh", "-c", 'echo "$PGOPTIONS" > applied; echo Applying a.0001'],
+        "shell_command": [sys.executable, "-c", SHELL],
     }
 
 
@@ -266,7 +320,7 @@ def test_pending_migrations_are_shown_and_then_applied_once(
     assert not (layout.release(release_id(1)) / "applied").exists()
     done = call(migrations, **django)
     assert (done["changed"], done["pending"], done["output"]) == (True, ["a.0001"], ["Applying a.0001"])
-    assert (layout.release(release_id(1)) / "applied").read_text() == "-c lock_timeout=5s\n"
+    assert (layout.release(release_id(1)) / "applied").read_text() == "-c lock_timeout=5s -c statement_timeout=900s\n"
     again = call(migrations, **django)
     assert (again["changed"], again["pending"]) == (False, [])
 
@@ -274,3 +328,87 @@ def test_pending_migrations_are_shown_and_then_applied_once(
 def test_a_migration_that_fails_fails_the_module(call: Called, django: dict[str, object]) -> None:
     result = call(migrations, **{**django, "command": ["sh", "-c", "echo IntegrityError >&2; exit 1"]})
     assert "IntegrityError" in result["msg"]
+
+
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n"
+
+
+def test_a_deploy_key_is_in_no_result(call: Called, layout: Layout, repository: Path) -> None:
+    arguments = {"repository": f"file://{repository}", "version": "v1", "root": str(layout.root)}
+    for given in ({"key": KEY}, {"key": "c2VjcmV0c2VjcmV0"}, {"token": "c2VjcmV0c2VjcmV0"}):
+        result = call(release_plan, **arguments, **given)
+        assert "release_id" in result or result["failed"]
+        assert "c2VjcmV0" not in json.dumps(result)
+
+
+def test_a_build_begins_with_links_to_what_releases_share(
+    call: Called, tmp_path: Path, layout: Layout, repository: Path
+) -> None:
+    name = release_id(1)
+    source = {"root": str(layout.root), "id": name, "repository": f"file://{repository}", "owner": USER}
+    commit_id = git(repository, "rev-parse", "main")
+    arguments = {**source, "commit": commit_id, "mirror": str(tmp_path / "git"), "shared_directories": ["media"]}
+    assert call(release_source, **arguments)["changed"]
+    assert (layout.release(name) / "media").is_symlink()
+
+
+def test_requirements_of_pips_own_format_are_taken_as_they_are(call: Called, layout: Layout) -> None:
+    arguments = {
+        "root": str(layout.root),
+        "id": release_id(1),
+        "owner": USER,
+        "home": "/x",
+        "pins": "/nowhere",
+    }
+    assert call(release_requirements, check=True, **arguments)["lock"] is None
+    tree = build(layout, 1)
+    assert "no lock file" in call(release_requirements, **arguments)["msg"]
+    (tree / "requirements.txt").touch()
+    result = call(release_requirements, **arguments)
+    assert (result["changed"], result["requirements"]) == (False, str(tree / "requirements.txt"))
+
+
+def test_commands_of_a_release_that_is_not_staged_are_refused_but_in_check_mode(call: Called, layout: Layout) -> None:
+    common = {"root": str(layout.root), "release": release_id(1), "environment_digest": "1a2b3c4d", "user": USER}
+    for module, more in ((release_command, {"command": ["true"]}), (release_preflight, {})):
+        assert "stage it first" in call(module, **common, **more)["msg"]
+        assert not call(module, check=True, **common, **more).get("failed")
+
+
+def test_what_serves_already_is_not_prepared_again(call: Called, layout: Layout) -> None:
+    layout.repo.symlink_to(f"releases/{release_id(1)}")
+    layout.environment.symlink_to("environments/1a2b3c4d")
+    common = {"root": str(layout.root), "release": release_id(1), "environment_digest": "1a2b3c4d", "user": USER}
+    result = call(release_command, **common, command=["true"], unless_live=True)
+    assert (result["changed"], result["ran"]) == (False, False)
+
+
+# what a release brings
+
+
+def test_what_a_release_brings_is_told_and_nothing_is_kept(
+    call: Called, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, scratch = tmp_path / "source", tmp_path / "scratch"
+    path.mkdir()
+    scratch.mkdir()
+    monkeypatch.setattr(AnsibleModule, "tmpdir", str(scratch))
+    git(path, "init", "--quiet", "--initial-branch", "main")
+    live = commit(path, {"manage.py": "v1"})
+    target = commit(path, {"notes/migrations/0002_author.py": ""}, "Name authors")
+    arguments = {"repository": f"file://{path}", "commit": target, "live_commit": live}
+    result = call(release_changes, check=True, **arguments)
+    assert (result["changed"], result["known"]) == (False, True)
+    assert [line.partition(" ")[2] for line in result["commits"]] == ["Name authors"]
+    assert [each["name"] for each in result["migrations"]] == ["0002_author"]
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("live", ["", "unknown", "1234567"])
+def test_a_live_commit_that_is_none_is_unknown(call: Called, live: str) -> None:
+    result = call(release_changes, repository="/nowhere", commit="1" * 40, live_commit=live)
+    assert not result["known"]
+
+
+def test_a_shortened_commit_is_refused(call: Called) -> None:
+    assert "40 hexadecimal digits" in call(release_changes, repository="/nowhere", commit="1234567")["msg"]
