@@ -34,7 +34,8 @@ class Entry:
     ``state``: one of STATES; at most one release of a ledger is live, and good ones were live before.
     ``version``: the git reference it was asked for by; ``commit``: what that was.
     ``sequence``: the number of the event that last staged it, published it or found it bad, over the whole ledger.
-    ``published_at``: when it last became live. ``reason``: why it is bad.
+    ``published_at``: when it last became live. ``environment``: the file of environments/ that it last served with.
+    ``reason``: why it is bad.
     """
 
     state: str
@@ -44,6 +45,7 @@ class Entry:
     staged_at: str
     published_at: str | None = None
     reason: str | None = None
+    environment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,15 @@ def record_staged(ledger: Ledger, release: str, *, version: str, commit: str, no
     return _changed(ledger, {release: entry})
 
 
-def mark_live(ledger: Ledger, release: str, *, now: str) -> Ledger:
-    """Note that a release serves; the one that did before becomes good, and may be rolled back to.
+def mark_live(ledger: Ledger, release: str, *, now: str, environment: str | None = None) -> Ledger:
+    """Note that a release serves, and with which environment; the one that did before becomes good, and may be rolled
+    back to.
 
     Raises WebappsError for a release that is not recorded as staged.
     """
-    entry = _known(ledger, release)
+    entry = replace(_known(ledger, release), environment=environment)
     if entry.state == LIVE:
-        return ledger
+        return ledger if entry == ledger.releases[release] else _changed(ledger, {release: entry})
     live = replace(entry, state=LIVE, sequence=_next_sequence(ledger), published_at=now, reason=None)
     before = live_release(ledger)
     retired = {before: replace(ledger.releases[before], state=GOOD)} if before else {}
@@ -204,7 +207,8 @@ def _parsed(document: Any) -> Ledger:
 
 def _parsed_entry(fields: Mapping[str, Any]) -> Entry:
     entry = Entry(**fields)
-    texts = (entry.version, entry.commit, entry.staged_at, entry.published_at or "", entry.reason or "")
+    optional = (entry.published_at, entry.reason, entry.environment)
+    texts = (entry.version, entry.commit, entry.staged_at, *(text or "" for text in optional))
     if (
         entry.state not in STATES
         or not isinstance(entry.sequence, int)

@@ -73,15 +73,17 @@ def over_unix_socket(path: Path, probe: HttpProbe, timeout: float) -> Answer:
     return _ask(_Connected(probe.host, connect), f"http+unix:{path}:{probe.path}", probe)
 
 
-def over_tcp(address: str, port: int, scheme: str, probe: HttpProbe, timeout: float) -> Answer:
-    """Ask whatever listens on ``address`` and ``port``. ``timeout``: seconds for each read.
+def over_tcp(
+    address: str, port: int, scheme: str, probe: HttpProbe, timeout: float, source: str | None = None
+) -> Answer:
+    """Ask whatever listens on ``address`` and ``port``. ``timeout``: seconds for each read. ``source``: ask from there.
 
     With ``scheme`` https the certificate is not verified: a name resolved nowhere is asked of this very host, and the
     question is which release answers.
     """
 
     def connect() -> socket.socket:
-        connection = socket.create_connection((address, port), timeout)
+        connection = socket.create_connection((address, port), timeout, (source, 0) if source else None)
         if scheme != "https":
             return connection
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -29,8 +29,10 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.generations im
 from ansible_collections.carpentries.webapps.plugins.module_utils.probe import Answer
 from ansible_collections.carpentries.webapps.plugins.module_utils.publication_plan import (
     TENTATIVE,
+    Differences,
     Request,
     Step,
+    differences,
     environment_target,
     plan,
     predicted,
@@ -71,6 +73,7 @@ class Outcome:
     before: dict[str, Any]
     after: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
+    differs: Differences = field(default_factory=Differences)
 
 
 def publish(request: Request, tools: Tools, *, check: bool = False) -> Outcome:
@@ -94,6 +97,7 @@ def publish(request: Request, tools: Tools, *, check: bool = False) -> Outcome:
     before = state(request, seen)
     previous = previous_generation(request, seen)
     texts = [step.text for step in planned]
+    differs = differences(request, seen)
     if check:
         return Outcome(
             changed=bool(planned),
@@ -104,6 +108,7 @@ def publish(request: Request, tools: Tools, *, check: bool = False) -> Outcome:
             before=before,
             after=predicted(request, seen),
             warnings=warnings,
+            differs=differs,
         )
     call = _Call(request, tools, seen, previous)
     call.carry_out(planned)
@@ -116,6 +121,7 @@ def publish(request: Request, tools: Tools, *, check: bool = False) -> Outcome:
         retiring=retiring(request, seen),
         before=before,
         after=state(request, seen),
+        differs=differs,
     )
 
 
@@ -200,8 +206,11 @@ class _Call:
         self.tools.files.write(self.wanted.conf, self.wanted.render(proven=True))
 
     def record(self, _step: Step) -> None:
-        path = self.request.layout.ledger
-        ledger.save(path, ledger.mark_live(ledger.load(path), self.request.release, now=self.tools.now()))
+        path, request = self.request.layout.ledger, self.request
+        known = ledger.load(path)
+        ledger.save(
+            path, ledger.mark_live(known, request.release, now=self.tools.now(), environment=request.environment)
+        )
 
     def retire(self, step: Step) -> None:
         # The file goes first: a machine that boots now must not start what is on its way out.

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
-from ansible_collections.carpentries.webapps.plugins.module_utils.generations import Group, Observed
+from ansible_collections.carpentries.webapps.plugins.module_utils.generations import Group, Observed, release_of
 from ansible_collections.carpentries.webapps.plugins.module_utils.layout import Layout
 from ansible_collections.carpentries.webapps.plugins.module_utils.probe import HttpProbe
 from ansible_collections.carpentries.webapps.plugins.module_utils.program import CONF_DIR, LAUNCHER, Generation, Program
@@ -51,8 +52,8 @@ class Request:
     """One call: which generation is wanted, and how it takes over.
 
     ``serves``: it has a socket and ``live.sock`` is switched to it. ``moves_links``: ``repo``, ``environment`` and the
-    ledger follow it. ``overlap``: the old generation serves until the new one does. ``retire_timeout``: seconds to wait
-    for the old one's last work.
+    ledger follow it. ``overlap``: the old generation serves until the new one does. ``anew``: it is stopped and started
+    again, if it runs. ``retire_timeout``: seconds to wait for the old one's last work.
     """
 
     layout: Layout
@@ -63,12 +64,15 @@ class Request:
     serves: bool
     moves_links: bool
     overlap: bool = True
+    anew: bool = False
     front: Front | None = None
     retire_timeout: float = 30.0
     conf_dir: Path = CONF_DIR
     launcher: Path = Path(LAUNCHER)
 
     def __post_init__(self) -> None:
+        if self.serves and self.anew:
+            raise WebappsError("anew is given, but the program serves: it would leave its users without an answer.")
         if self.serves and self.proof.http is None:
             raise WebappsError("proof.http is missing: a program that serves is proven by what it answers.")
         if not self.serves and (self.proof.http or self.front):
@@ -104,7 +108,8 @@ def plan(request: Request, seen: Observed, recorded: str | None) -> list[Step]:
     """The steps from what is seen to the wanted generation running alone. ``recorded``: the ledger's live release."""
     wanted = request.generation
     name = wanted.id
-    settled = _settled(request, seen)
+    anew = request.anew and seen.group(name).wanted_up
+    settled = not anew and _settled(request, seen)
     steps: list[Step] = []
     if not _written(request, seen):
         steps.append(Step(WRITE, f"Write {wanted.conf}"))
@@ -115,9 +120,11 @@ def plan(request: Request, seen: Observed, recorded: str | None) -> list[Step]:
             for other in others
             if not seen.group(other).stopped
         ]
+    if anew:
+        steps.append(Step(HALT, f"Stop generation {name} and wait for its end", name))
     if not seen.group(name).known:
         steps.append(Step(START, f"Add the program {wanted.group} to supervisor, which starts it"))
-    elif not _coming_up(seen.group(name)):
+    elif anew or not _coming_up(seen.group(name)):
         steps.append(Step(START, f"Start the program {wanted.group} again"))
     if not settled:
         steps.append(Step(PROVE, f"Prove generation {name}: {_proof_text(request)}"))
@@ -128,11 +135,12 @@ def plan(request: Request, seen: Observed, recorded: str | None) -> list[Step]:
         steps.append(Step(FRONT, f"Prove it through nginx on {front.scheme} port {front.port}"))
     if request.moves_links and seen.repo != repo_target(request):
         steps.append(Step(REPO, f"Point {request.layout.repo.name} at {repo_target(request)}"))
-    if request.moves_links and seen.environment != environment_target(request):
+    other_environment = seen.environment != environment_target(request)
+    if request.moves_links and other_environment:
         steps.append(Step(ENVIRONMENT, f"Point {request.layout.environment.name} at {environment_target(request)}"))
     if not seen.proven(name):
         steps.append(Step(CONFIRM, f"Note in {wanted.conf.name} that generation {name} is proven"))
-    if request.moves_links and recorded != request.release:
+    if request.moves_links and (recorded != request.release or other_environment):
         steps.append(Step(RECORD, f"Record release {request.release} as live"))
     for other in others:
         steps += _removal(seen, other)
@@ -180,6 +188,64 @@ def previous_generation(request: Request, seen: Observed) -> str | None:
     return max(
         candidates, key=lambda name: (seen.proven(name), seen.group(name).wanted_up, name == seen.live), default=None
     )
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What tells the wanted generation from the one before; ``settings``: keys of the section, options of the command.
+
+    Names only: a command may hold a value that is nobody's business.
+    """
+
+    release: bool = False
+    environment: bool = False
+    settings: tuple[str, ...] = ()
+
+
+def differences(request: Request, seen: Observed) -> Differences:
+    """Why the wanted generation is another one than that before it; nothing, if there was none."""
+    wanted, name = request.generation, previous_generation(request, seen)
+    if name is None:
+        return Differences()
+    conf = seen.confs.get(name)
+    if conf is None:
+        return Differences(release=release_of(name) != request.release)
+    release = conf.release or release_of(name)
+    old = _settings(conf.text, _places(request.layout, release, conf.environment, name))
+    new = _settings(
+        wanted.render(proven=False), _places(request.layout, request.release, request.environment, wanted.id)
+    )
+    changed = [key for key in [*new, *(key for key in old if key not in new)] if old.get(key) != new.get(key)]
+    return Differences(
+        release=release != request.release,
+        environment=conf.environment != request.environment,
+        settings=tuple(text for key in changed for text in _named(key, old.get(key, ""), new.get(key, ""))),
+    )
+
+
+def _places(layout: Layout, release: str, environment: str, generation: str) -> dict[str, str]:
+    """What the sections of any two generations have each in its own form; a generation's id begins with the release."""
+    return {
+        generation: "{generation}",
+        str(layout.environments / environment): "{environment}",
+        str(layout.release(release)): "{release}",
+    }
+
+
+def _settings(text: str, places: Mapping[str, str]) -> dict[str, str]:
+    for place, mark in places.items():
+        text = text.replace(place, mark)
+    lines = (line for line in text.splitlines() if not line.startswith((";", "[")))
+    return {key.strip(): value.strip() for key, found, value in (line.partition("=") for line in lines) if found}
+
+
+def _named(key: str, old: str, new: str) -> list[str]:
+    if key != "command":
+        return [key]
+    before, after = old.split(), new.split()
+    words = [word for word in [*after, *before] if (word in before) != (word in after)]
+    options = dict.fromkeys(word.split("=")[0] for word in words if word.startswith("-"))
+    return [f"command {option}" for option in options] or ["command"]
 
 
 def retiring(request: Request, seen: Observed) -> list[str]:

@@ -111,6 +111,12 @@ options:
         the old one is started again and proven.
     type: bool
     default: true
+  anew:
+    description:
+      - Whether a generation that runs already is stopped and started again, for one that runs and does not work.
+      - Not for a program that serves.
+    type: bool
+    default: false
   proof:
     description: What shows that a generation works. Without O(proof.http) and O(proof.command), staying up does.
     type: dict
@@ -249,6 +255,25 @@ previous_generation:
   type: str
   returned: success, and on a failure after something was begun
   sample: 9876543210-fedcba98-4d3c2b1a
+differs:
+  description:
+    - What tells the wanted generation from the one before; nothing, if there was none. Names only, never values.
+  type: dict
+  returned: success
+  contains:
+    release:
+      description: Whether it runs another release.
+      type: bool
+      sample: true
+    environment:
+      description: Whether it runs with other environment variables.
+      type: bool
+      sample: false
+    settings:
+      description: Settings of its section in supervisor, and options of its command, that differ.
+      type: list
+      elements: str
+      sample: [command --workers, stopwaitsecs]
 steps:
   description: What was done, or would be in check mode.
   type: list
@@ -326,7 +351,7 @@ log:
 
 import time
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -379,6 +404,7 @@ ARGUMENTS: dict[str, Any] = {
     "serves": {"type": "bool", "required": True},
     "moves_links": {"type": "bool", "default": False},
     "overlap": {"type": "bool", "default": True},
+    "anew": {"type": "bool", "default": False},
     "proof": {"type": "dict", "default": {}, "options": PROOF},
     "front": {"type": "dict", "options": FRONT},
     "retire_timeout": {"type": "int", "default": 30},
@@ -405,6 +431,7 @@ def requested(parameters: dict[str, Any]) -> Request:
         serves=parameters["serves"],
         moves_links=parameters["serves"] or parameters["moves_links"],
         overlap=parameters["overlap"],
+        anew=parameters["anew"],
         front=_front(parameters["front"], http),
         retire_timeout=parameters["retire_timeout"],
         conf_dir=Path(parameters["supervisor_directory"]),
@@ -437,6 +464,7 @@ def main() -> None:
         changed=outcome.changed,
         generation=outcome.generation,
         previous_generation=outcome.previous_generation,
+        differs=asdict(outcome.differs),
         steps=outcome.steps,
         retiring=outcome.retiring,
         diff={"before": outcome.before, "after": outcome.after},

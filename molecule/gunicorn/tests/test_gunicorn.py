@@ -144,7 +144,7 @@ def test_a_release_that_does_not_import_is_refused_with_its_traceback(host: Host
 
 
 def test_a_release_that_answers_500_is_refused_with_its_answer_and_log(host: Host) -> None:
-    said = logged(refused(host, "v5-error-500", gunicorn_health_timeout=5).output)
+    said = logged(refused(host, "v5-error-500", gunicorn_health_timeout=20).output)
     assert f"Release {staged('v5-error-500')} was not published on this host" in said
     assert re.search(r"Probe: .*500", said)
     assert "RuntimeError: quota: no table of users" in said

@@ -361,9 +361,9 @@ class _CountedFiles(Files):
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def write(self, path: Path, text: str) -> None:
+    def write(self, path: Path, text: str, mode: int = 0o600) -> None:
         with self._host.effect(f"write {path.suffix}"):
-            super().write(path, text)
+            super().write(path, text, mode)
 
     def link(self, path: Path, target: str) -> None:
         with self._host.effect(f"link {path.name}"):

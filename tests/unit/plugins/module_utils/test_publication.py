@@ -17,7 +17,12 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.generations im
 from ansible_collections.carpentries.webapps.plugins.module_utils.probe import HttpProbe
 from ansible_collections.carpentries.webapps.plugins.module_utils.program import Program
 from ansible_collections.carpentries.webapps.plugins.module_utils.publication import publish
-from ansible_collections.carpentries.webapps.plugins.module_utils.publication_plan import Front, Proof, Request
+from ansible_collections.carpentries.webapps.plugins.module_utils.publication_plan import (
+    Differences,
+    Front,
+    Proof,
+    Request,
+)
 
 from tests.unit.plugins.fake_host import DOMAIN, Behaviour, Host, Killed
 
@@ -362,6 +367,23 @@ def test_the_error_shows_the_probe(directory: Path) -> None:
     probe = raised.value.details["probe"]
     assert isinstance(probe, dict)
     assert (probe["status"], probe["host"], probe["body"]) == (500, DOMAIN, "body")
+
+
+def test_what_runs_and_does_not_work_is_stopped_and_started_again(directory: Path) -> None:
+    host = working_host(directory)
+    request = worker_for(host, OLD, overlap=False, anew=True)
+    before = {process.pid for process in host.tools().supervisor.processes()}
+    outcome = publish(request, host.tools())
+    assert [step.partition(" ")[0] for step in outcome.steps] == ["Stop", "Start", "Prove"]
+    assert outcome.changed
+    after = {process.pid for process in host.tools().supervisor.processes()}
+    assert not before & after
+    assert_alone(host, worker_for(host, OLD))
+
+
+def test_what_serves_is_not_started_anew(host: Host) -> None:
+    with pytest.raises(WebappsError, match="leave its users without an answer"):
+        request_for(host, anew=True)
 
 
 def test_the_first_release_of_a_host_that_fails_leaves_nothing_running(directory: Path) -> None:
@@ -805,3 +827,48 @@ def test_workers_whose_publish_was_killed_anywhere_are_completed_by_the_next(
         host.pass_time(2)
         publish(worker_for(host, OLD if broken else NEW), host.tools())
         assert_alone(host, worker_for(host, OLD if broken else NEW))
+
+
+# why
+
+
+def differences_to(directory: Path, **changes: object) -> Differences:
+    """What tells a request from what serves: the old release, one worker process, the first environment."""
+    host = serving_host(directory)
+    return publish(request_for(host, OLD, **changes), host.tools(), check=True).differs
+
+
+def test_what_serves_already_differs_in_nothing(directory: Path) -> None:
+    assert differences_to(directory) == Differences()
+
+
+def test_another_release_is_the_only_difference_though_every_path_has_its_id(directory: Path) -> None:
+    host = serving_host(directory)
+    assert publish(request_for(host), host.tools(), check=True).differs == Differences(release=True)
+
+
+def test_another_environment_is_the_only_difference(directory: Path) -> None:
+    assert differences_to(directory, environment=OTHER_ENVIRONMENT) == Differences(environment=True)
+
+
+def test_settings_that_differ_are_named_and_their_values_are_not(directory: Path) -> None:
+    host = serving_host(directory)
+    program = replace(
+        request_for(host).program,
+        command=".venv/bin/gunicorn --workers=4 --secret=canary --bind unix:{socket} app",
+        stop_wait=90,
+    )
+    differs = publish(request_for(host, OLD, program=program), host.tools(), check=True).differs
+    assert differs == Differences(settings=("command --workers", "command --secret", "stopwaitsecs"))
+
+
+def test_a_command_without_options_of_its_own_differs_as_a_whole(directory: Path) -> None:
+    host = serving_host(directory)
+    program = replace(request_for(host).program, command=".venv/bin/gunicorn --bind unix:{socket} other")
+    differs = publish(request_for(host, OLD, program=program), host.tools(), check=True).differs
+    assert differs == Differences(settings=("command",))
+
+
+def test_before_the_first_publish_there_is_nothing_to_differ_from(directory: Path) -> None:
+    host = bare_host(directory)
+    assert publish(request_for(host), host.tools(), check=True).differs == Differences()
