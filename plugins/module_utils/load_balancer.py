@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ansible_collections.carpentries.webapps.plugins.module_utils.auto_scaling import AutoScaling, Step
+from ansible_collections.carpentries.webapps.plugins.module_utils.aws_rights import Rights
+from ansible_collections.carpentries.webapps.plugins.module_utils.capacity import largest_batch, never_enough
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups import (
     DRAINING,
@@ -34,6 +37,10 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups_
 # Seconds between two looks: the first soon, because leaving shows at once; then growing, to be gentle with the API.
 FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 1.0, 10.0, 1.5
 
+# What leaving and joining need, of target groups and of Auto Scaling groups.
+MEMBERSHIP = ("elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:RegisterTargets")
+STANDBY_RIGHTS = ("autoscaling:EnterStandby", "autoscaling:ExitStandby")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -45,15 +52,19 @@ class Outcome:
     actions: Mapping[Key, str]
     waited: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    scaling: list[Step] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
-        return any(action in ("register", "deregister") for action in self.actions.values())
+        return any(action in ("register", "deregister") for action in self.actions.values()) or any(
+            step.action in ("enter_standby", "exit_standby") for step in self.scaling
+        )
 
 
 class LoadBalancer:
     """The target groups that hosts are members of.
 
+    ``scaling`` is asked about the same targets.
     ``clock`` gives seconds that only grow, ``sleep`` waits for so many; ``timeout`` (seconds) replaces the deadline
     that follows from the groups' own attributes; in ``check_mode`` nothing is registered, deregistered or awaited.
     All methods raise WebappsError with what AWS says about every member.
@@ -64,54 +75,75 @@ class LoadBalancer:
         api: TargetGroupsApi,
         declared_groups: Sequence[str],
         targets: Sequence[Target],
+        scaling: AutoScaling,
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         timeout: int | None = None,
         check_mode: bool = False,
-        auto_scaling: str = "refuse",
     ) -> None:
         self.api = api
         self.targets = targets
+        self.scaling = scaling
         self.clock = clock
         self.sleep = sleep
         self.timeout = timeout
         self.check_mode = check_mode
-        self.auto_scaling = auto_scaling
         self.groups = api.groups(declared_groups)
         self.members = declared_members(self.groups, targets)
         self.found = api.health(self.groups)
         check_ports(self.members, self.found)
 
-    def observe(self, minimum_healthy: str) -> Outcome:
-        """Refuse what leaving and joining would have to refuse later, and report health; changes nothing."""
+    def observe(
+        self, minimum_healthy: str, batches: Sequence[str] = (), hosts: int = 0, rights: Rights | None = None
+    ) -> Outcome:
+        """Refuse what leaving and joining would have to refuse later, and report health; changes nothing.
+
+        ``batches``: how the fleet's ``hosts`` would leave, as Ansible's serial; empty if none leaves.
+        ``rights`` tells of those that leaving and joining need, and looking does not.
+        """
         check_in_use(self.groups)
-        self._refuse_auto_scaling()
+        together = largest_batch(batches, hosts)
+        self._refuse_too_large(minimum_healthy, together, hosts)
+        scaling_groups: list[str] = []
+        if self.groups:
+            self.scaling.refuse()
+            scaling_groups = self.scaling.check(together)
         check_known(self.targets, self.groups, self.found)
         self.api.check_eligible([member for member in self.members if member.key not in self.found])
+        if rights is not None:
+            rights.check([(MEMBERSHIP, [group.arn for group in self.groups]), (STANDBY_RIGHTS, scaling_groups)])
         before = self._of_members(self.found)
         # No refusal: other hosts may be healthy again by the time this one leaves.
         warnings = [f"As of now leaving would be refused: {text}" for text in self._too_few_each(minimum_healthy)]
         return Outcome(self.members, before, before, dict.fromkeys(before, "none"), warnings=warnings)
 
-    def leave(self, minimum_healthy: str, wait_for: str) -> Outcome:
-        """Deregister what is registered and wait until every member is out (``wait_for``: draining or unused)."""
+    def leave(self, minimum_healthy: str, wait_for: str, too_few_left: str = "refuse") -> Outcome:
+        """Deregister what is registered and wait until every member is out (``wait_for``: draining or unused).
+
+        ``too_few_left``: "stay" leaves everything as it is where ``minimum_healthy`` would be missed, and warns.
+        """
         before = self._of_members(self.found)
         leaving = [member for member in self.members if not before[member.key].is_out]
         if leaving:
-            self._refuse_auto_scaling()
+            self.scaling.refuse()
         problems = too_few(self.members, self.found, minimum_healthy)
+        if problems and too_few_left == "stay":
+            warnings = [f"Nobody left: {text}" for text in problems]
+            return Outcome(self.members, before, before, dict.fromkeys(before, "none"), warnings=warnings)
         if problems:
             raise WebappsError(
                 f"Refused to leave: {'; '.join(problems)}. Bring the other hosts back first "
                 "(any deploy or rollback does), or lower load_balancer_minimum_healthy."
             )
+        # First: until it is in standby, Auto Scaling may take a host without target groups for one that is broken.
+        steps = self.scaling.enter() if self.groups else []
         actions = self._actions(before, leaving, "deregister", waits=lambda health: not self._is_out(health, wait_for))
         if self.check_mode:
             after = {member.key: DRAINING if member in leaving else before[member.key] for member in self.members}
             if wait_for == "unused":
                 after = dict.fromkeys(after, NOT_REGISTERED)
-            return Outcome(self.members, before, after, actions)
+            return Outcome(self.members, before, after, actions, scaling=steps)
         self.api.deregister(leaving)
         delays = [group.deregistration_delay for group in self.groups if wait_for == "unused"]
         after, waited = self._wait(
@@ -121,18 +153,22 @@ class LoadBalancer:
             max(delays, default=0) + SLACK,
             "Look whether something else registers it (Auto Scaling, another deploy), and run again to finish.",
         )
-        return Outcome(self.members, before, after, actions, waited)
+        return Outcome(self.members, before, after, actions, waited, scaling=steps)
 
     def join(self) -> Outcome:
         """Register what is not, or no longer, and wait until every member is healthy, whatever it was before."""
         check_in_use(self.groups)
         before = self._of_members(self.found)
-        joining = [member for member in self.members if before[member.key].is_out]
+        delays = [group.deregistration_delay for group in self.groups]
+        steps, refused = self.scaling.leave_standby(max(delays)) if delays else ([], "")
+        # Auto Scaling may have taken out meanwhile who was in at first.
+        now = self._of_members(self.api.health(self.groups)) if steps and not self.check_mode else before
+        joining = [member for member in self.members if before[member.key].is_out or now[member.key].is_out]
         actions = self._actions(before, joining, "register", waits=lambda health: health.state != "healthy")
         if self.check_mode:
             self.api.check_eligible(joining)
             self._refuse_hopeless([member for member in self.members if before[member.key].is_hopeless], before, 0)
-            return Outcome(self.members, before, dict.fromkeys(before, HEALTHY), actions)
+            return Outcome(self.members, before, dict.fromkeys(before, HEALTHY), actions, scaling=steps)
         self.api.register(joining)
         after, waited = self._wait(
             "to be healthy",
@@ -142,7 +178,9 @@ class LoadBalancer:
             "Ask the host for the group's health path over the target's port, as the balancer does; "
             "the answer and the host's logs say why.",
         )
-        return Outcome(self.members, before, after, actions, waited)
+        if refused:
+            raise self._failure(f"The target groups have the hosts, healthy. But {refused}", after, waited)
+        return Outcome(self.members, before, after, actions, waited, scaling=steps)
 
     def _wait(
         self,
@@ -199,17 +237,14 @@ class LoadBalancer:
             for text in too_few([member for member in self.members if member.host == host], self.found, minimum_healthy)
         ]
 
-    def _refuse_auto_scaling(self) -> None:
-        ids = [target.instance_id for target in self.targets if target.instance_id]
-        if self.auto_scaling != "refuse" or not ids or not self.groups:
-            return
-        managed = self.api.auto_scaling_groups(list(dict.fromkeys(ids)))
-        if managed:
-            members = ", ".join(f"{instance} (group {group})" for instance, group in managed.items())
+    def _refuse_too_large(self, minimum_healthy: str, together: int, hosts: int) -> None:
+        problems = never_enough(self.members, self.found, minimum_healthy, together, hosts)
+        if problems:
             raise WebappsError(
-                f"Auto Scaling manages {members}: it would replace a host that leaves its target groups, and start "
-                "others with old code. Detach the instance (aws autoscaling detach-instances), or set "
-                "load_balancer_auto_scaling: ignore when the group's processes are suspended while you deploy."
+                f"No batch could leave: {'; '.join(problems)}. Let fewer hosts leave together (deploy_batches), "
+                "add hosts, or lower load_balancer_minimum_healthy. A server that serves alone is published "
+                "without leaving: "
+                "load_balancer_target_groups: []."
             )
 
     @staticmethod
@@ -233,13 +268,60 @@ def describe(outcome: Outcome) -> list[dict[str, object]]:
     ]
 
 
+def registrations(
+    api: TargetGroupsApi, declared_groups: Sequence[str], targets: Sequence[Target]
+) -> list[dict[str, object]]:
+    """What the balancer says of every registration of the targets, also on ports that nobody declared.
+
+    A target that a group does not have is told as unused. Asks and changes nothing, and refuses only groups that do not
+    exist and targets that no group could know.
+    """
+    groups = api.groups(declared_groups)
+    found = api.health(groups)
+    told = []
+    for group in groups:
+        for target in targets:
+            id_ = target.id_in(group)
+            here = {key: health for key, health in found.items() if (key.group_arn, key.id) == (group.arn, id_)}
+            for key, health in (here or {Key(group.arn, id_, target.port_in(group)): NOT_REGISTERED}).items():
+                told.append(
+                    {"host": target.label, "target_group": group.name, "id": id_, "port": key.port, **_health(health)}
+                )
+    return told
+
+
+def strangers(
+    api: TargetGroupsApi, declared_groups: Sequence[str], targets: Sequence[Target]
+) -> list[dict[str, object]]:
+    """Registrations of the groups that serve, or may soon, and are none of the targets'."""
+    groups = api.groups(declared_groups)
+    known = {(group.arn, target.id_in(group)) for group in groups for target in targets}
+    names = {group.arn: group.name for group in groups}
+    return [
+        {"target_group": names[key.group_arn], "id": key.id, "port": key.port, **_health(health)}
+        for key, health in api.health(groups).items()
+        if (key.group_arn, key.id) not in known and not health.is_out and not health.is_hopeless
+    ]
+
+
+def of_strangers(found: Sequence[Mapping[str, object]]) -> str:
+    """What to tell of strangers, and what to do."""
+    who = "; ".join(f"{one['target_group']}: {one['id']} port {one['port']} is {one['state']}" for one in found)
+    return (
+        f"{who}, and no host of this inventory: nobody knows which release it serves. If Auto Scaling launched "
+        "it meanwhile, deploy again, and the inventory has it; if it does not belong there, deregister it."
+    )
+
+
 def diff(outcome: Outcome) -> dict[str, dict[str, str]]:
     """States before and after, by member, for ``--diff``; nobody's health counts as long as nothing was done."""
     after = outcome.after if outcome.changed else outcome.before
-    return {
-        "before": {str(member): outcome.before[member.key].state for member in outcome.members},
-        "after": {str(member): after[member.key].state for member in outcome.members},
-    }
+    before = {str(member): outcome.before[member.key].state for member in outcome.members}
+    then = {str(member): after[member.key].state for member in outcome.members}
+    for step in outcome.scaling:
+        before[f"{step.group}: {step.host}"] = step.before
+        then[f"{step.group}: {step.host}"] = step.before if step.action in ("none", "wait") else step.after
+    return {"before": before, "after": then}
 
 
 def _health(health: Health) -> dict[str, str]:

@@ -66,6 +66,7 @@ class TargetGroup:
     health_timeout: int
     healthy_threshold: int
     deregistration_delay: int = 0
+    slow_start: int = 0
 
     @property
     def joining_deadline(self) -> int:

@@ -1,14 +1,21 @@
 # Copyright (c) 2026, The Carpentries webapps maintainers
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The calls to Elastic Load Balancing and Auto Scaling, as few as the questions need, and their answers as types."""
+"""The calls to Elastic Load Balancing, as few as the questions need, and their answers as types."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from ansible_collections.carpentries.webapps.plugins.module_utils.aws_patience import (
+    code_of,
+    is_denied,
+    message_of,
+    remedy,
+    words_of,
+)
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups import (
     NOT_REGISTERED,
@@ -22,28 +29,16 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups 
 with suppress(ImportError):
     from botocore.exceptions import ClientError
 
-# AWS takes this many instances per call.
-INSTANCES_PER_CALL = 50
-
-
-def code_of(error: ClientError) -> str:
-    return str(error.response["Error"]["Code"])
-
-
-def message_of(error: ClientError) -> str:
-    return str(error.response["Error"].get("Message", ""))
-
 
 class TargetGroupsApi:
     """One region's target groups.
 
-    ``elbv2`` and ``autoscaling`` are clients of AnsibleAWSModule with a retry decorator: every call here repeats
-    itself when AWS throttles. ``region`` is for messages only.
+    ``elbv2`` is a client of AnsibleAWSModule with Patience as its retry decorator: every call here may be repeated.
+    ``region`` is for messages only. All methods raise WebappsError that names a right where that is denied.
     """
 
-    def __init__(self, elbv2: Any, autoscaling: Any, region: str) -> None:
+    def __init__(self, elbv2: Any, region: str) -> None:
         self.elbv2 = elbv2
-        self.autoscaling = autoscaling
         self.region = region
 
     def groups(self, declared: Sequence[str]) -> list[TargetGroup]:
@@ -68,7 +63,7 @@ class TargetGroupsApi:
         """Every registration of the groups, those that drain included."""
         found: dict[Key, Health] = {}
         for group in groups:
-            answer = self.elbv2.describe_target_health(TargetGroupArn=group.arn, aws_retry=True)
+            answer = self._ask(self.elbv2.describe_target_health, TargetGroupArn=group.arn)
             for entry in answer["TargetHealthDescriptions"]:
                 target, health = entry["Target"], entry["TargetHealth"]
                 if health.get("Reason") == NOT_REGISTERED.reason:
@@ -81,8 +76,10 @@ class TargetGroupsApi:
         """Ask the groups about targets they do not have. Raises WebappsError for those they could never have."""
         for member in members:
             try:
-                self.elbv2.describe_target_health(
-                    TargetGroupArn=member.group.arn, Targets=[self._target(member)], aws_retry=True
+                self._ask(
+                    self.elbv2.describe_target_health,
+                    TargetGroupArn=member.group.arn,
+                    Targets=[self._target(member)],
                 )
             except ClientError as error:
                 raise self._refused([member], error, "be a member of") from error
@@ -90,8 +87,11 @@ class TargetGroupsApi:
     def register(self, members: Sequence[Member]) -> None:
         for group, part in _by_group(members):
             try:
-                self.elbv2.register_targets(
-                    TargetGroupArn=group.arn, Targets=[self._target(member) for member in part], aws_retry=True
+                self._ask(
+                    self.elbv2.register_targets,
+                    group.arn,
+                    TargetGroupArn=group.arn,
+                    Targets=[self._target(member) for member in part],
                 )
             except ClientError as error:
                 raise self._refused(part, error, "join") from error
@@ -100,42 +100,37 @@ class TargetGroupsApi:
         for group, part in _by_group(members):
             try:
                 # Without its port AWS answers 200 and leaves a target with another port than the group's registered.
-                self.elbv2.deregister_targets(
-                    TargetGroupArn=group.arn, Targets=[self._target(member) for member in part], aws_retry=True
+                self._ask(
+                    self.elbv2.deregister_targets,
+                    group.arn,
+                    TargetGroupArn=group.arn,
+                    Targets=[self._target(member) for member in part],
                 )
             except ClientError as error:
                 raise self._refused(part, error, "leave") from error
 
-    def auto_scaling_groups(self, instance_ids: Sequence[str]) -> dict[str, str]:
-        """Which of the instances Auto Scaling manages: instance id to the name of the Auto Scaling group."""
-        managed: dict[str, str] = {}
-        for start in range(0, len(instance_ids), INSTANCES_PER_CALL):
-            try:
-                answer = self.autoscaling.describe_auto_scaling_instances(
-                    InstanceIds=list(instance_ids[start : start + INSTANCES_PER_CALL]), aws_retry=True
-                )
-            except ClientError as error:
-                raise WebappsError(
-                    f"Auto Scaling in {self.region} does not say whether it manages {', '.join(instance_ids)}: "
-                    f"{code_of(error)}: {message_of(error)}. Allow autoscaling:DescribeAutoScalingInstances, "
-                    "or set load_balancer_auto_scaling: ignore where no Auto Scaling group is in use."
-                ) from error
-            managed |= {
-                instance["InstanceId"]: instance["AutoScalingGroupName"] for instance in answer["AutoScalingInstances"]
-            }
-        return managed
+    def _ask(self, call: Callable[..., dict[str, Any]], resource: str = "*", /, **query: Any) -> dict[str, Any]:
+        try:
+            return call(**query, aws_retry=True)
+        except ClientError as error:
+            if not is_denied(error):
+                raise
+            right = f"elasticloadbalancing:{error.operation_name}"
+            raise WebappsError(
+                f"AWS denies {right} in {self.region}: {words_of(error)}. {remedy(error, right, '', resource)}"
+            ) from error
 
     def _pages(self, **query: Any) -> list[dict[str, Any]]:
         groups: list[dict[str, Any]] = []
         while True:
-            answer = self.elbv2.describe_target_groups(**query, aws_retry=True)
+            answer = self._ask(self.elbv2.describe_target_groups, **query)
             groups += answer["TargetGroups"]
             if not answer.get("NextMarker"):
                 return groups
             query["Marker"] = answer["NextMarker"]
 
     def _group(self, group: dict[str, Any]) -> TargetGroup:
-        answer = self.elbv2.describe_target_group_attributes(TargetGroupArn=group["TargetGroupArn"], aws_retry=True)
+        answer = self._ask(self.elbv2.describe_target_group_attributes, TargetGroupArn=group["TargetGroupArn"])
         attributes = {attribute["Key"]: attribute["Value"] for attribute in answer["Attributes"]}
         return TargetGroup(
             name=group["TargetGroupName"],
@@ -147,6 +142,7 @@ class TargetGroupsApi:
             health_timeout=group.get("HealthCheckTimeoutSeconds", 5),
             healthy_threshold=group.get("HealthyThresholdCount", 5),
             deregistration_delay=int(attributes.get("deregistration_delay.timeout_seconds", "300")),
+            slow_start=int(attributes.get("slow_start.duration_seconds", "0")),
         )
 
     def _missing(self, declared: Sequence[str]) -> WebappsError | None:

@@ -16,6 +16,8 @@ description:
   - Target groups and targets are declared, never remembered. What to do follows from what the balancer says at the
     moment, so a call that was killed is repaired by calling again.
   - The state is reached or the module fails, whatever C(changed) is. A target that drains counts as out.
+  - Throttling, answers 5xx and lost connections are asked for again, until 300 seconds are lost to them, or 60 with
+    O(state=observed) and in check mode. A right that is denied fails at once, with the statement that gives it.
   - Runs where the AWS credentials are, usually on the controller.
 author:
   - The Carpentries webapps maintainers (@carpentries)
@@ -26,7 +28,8 @@ options:
       - V(in_service) registers what is not registered or drains, and waits until every target is healthy in every
         group, also when it was registered before and initial or unhealthy.
       - V(observed) changes nothing. It fails when a group does not exist or no listener uses it, when a target can
-        not be a member of a group, or may not become one, and returns the targets' health.
+        not be a member of a group, or may not become one, and returns the targets' health. It also fails when IAM,
+        asked with C(iam:SimulatePrincipalPolicy), says that a right is missing which leaving or joining needs.
     type: str
     choices: [in_service, out_of_service, observed]
     required: true
@@ -76,10 +79,30 @@ options:
   minimum_healthy:
     description:
       - How many hosts of each group must stay healthy, as a number or as a percentage of the group's hosts rounded up,
-        for O(state=out_of_service). Otherwise nothing is deregistered and the module fails.
+        for O(state=out_of_service). Otherwise nothing is deregistered, and O(too_few_left) decides.
       - A host that is not healthy may always leave.
     type: str
     default: "1"
+  too_few_left:
+    description:
+      - What O(state=out_of_service) does where too few would stay healthy for O(minimum_healthy).
+      - V(refuse) fails. V(stay) leaves all targets in service and warns, for a way back that must not stop half-way.
+    type: str
+    choices: [refuse, stay]
+    default: refuse
+  batches:
+    description:
+      - With O(state=observed), how the fleet would leave, written as C(serial) of a play, for example V([1, 50%]).
+      - A batch that is too large for O(minimum_healthy), or for the MinSize of an Auto Scaling group, even if all hosts
+        were healthy, is refused.
+      - Empty if nobody leaves.
+    type: list
+    elements: str
+    default: []
+  hosts:
+    description: How many hosts the fleet has that leave in O(batches).
+    type: int
+    default: 0
   timeout:
     description:
       - Seconds to wait, at most. By default derived from the groups - the deregistration delay for leaving, the
@@ -87,10 +110,15 @@ options:
     type: int
   auto_scaling:
     description:
-      - Whether to refuse to take out instances that Auto Scaling manages, which would be replaced with old code.
-        V(ignore) does not ask Auto Scaling.
+      - What becomes of instances that Auto Scaling manages, and would replace with old code when they are out.
+      - V(refuse) takes none out.
+      - V(standby) sends them to standby before they leave, with the group's desired capacity one lower for each, and
+        back into service before they join, whoever sent them to standby.
+        It is refused when the group's MinSize does not allow it, or when its process Launch is suspended, without which
+        none comes back.
+      - V(ignore) does not ask Auto Scaling.
     type: str
-    choices: [refuse, ignore]
+    choices: [refuse, standby, ignore]
     default: refuse
 attributes:
   check_mode:
@@ -175,6 +203,32 @@ targets:
       description: What was done, one of C(register), C(deregister), C(wait) (nothing but waiting), C(none).
       type: str
       sample: deregister
+auto_scaling:
+  description: Every target that Auto Scaling manages, with O(auto_scaling=standby).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: The name and id of the target.
+      type: str
+      sample: web-1 (i-0a1b2c3d4e5f60718)
+    group:
+      description: The name of the Auto Scaling group.
+      type: str
+      sample: amy-web
+    before:
+      description: The instance's lifecycle state at first, as in AWS's API.
+      type: str
+      sample: InService
+    after:
+      description: The state that it reached, or is about to reach.
+      type: str
+      sample: Standby
+    action:
+      description: What was done, one of C(enter_standby), C(exit_standby), C(wait), C(none).
+      type: str
+      sample: enter_standby
 waited:
   description: Seconds of waiting for the balancer.
   returned: always, also on failure when the groups could be read
@@ -185,25 +239,66 @@ deregistration_delay:
   returned: success
   type: int
   sample: 30
+target_groups:
+  description: The attributes of the groups that decide how long leaving and joining take, in seconds.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The group's name.
+      type: str
+      sample: amy-production
+    deregistration_delay:
+      description: What a target that has left gets for requests under way.
+      type: int
+      sample: 30
+    interval:
+      description: What lies between two health checks.
+      type: int
+      sample: 10
+    health_timeout:
+      description: What a health check may take.
+      type: int
+      sample: 5
+    healthy_threshold:
+      description: How many health checks in a row a target must pass.
+      type: int
+      sample: 2
+    slow_start:
+      description: What passes until a healthy target gets its whole share of requests.
+      type: int
+      sample: 0
 """
 
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.carpentries.webapps.plugins.module_utils.auto_scaling import (
+    AutoScaling,
+    AutoScalingApi,
+    told,
+)
+from ansible_collections.carpentries.webapps.plugins.module_utils.aws_patience import (
+    FOR_HOSTS,
+    FOR_PLANS,
+    Patience,
+    one_attempt,
+)
+from ansible_collections.carpentries.webapps.plugins.module_utils.aws_rights import Rights
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 from ansible_collections.carpentries.webapps.plugins.module_utils.load_balancer import LoadBalancer, describe, diff
-from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups import Target
+from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups import Target, TargetGroup
 from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups_api import TargetGroupsApi
 
 # AnsibleAWSModule says so when botocore is missing, with the remedy.
 with suppress(ImportError):
     from botocore.exceptions import BotoCoreError, ClientError
 
-# Beside what AWSRetry repeats by itself. A target group that does not exist is not among them: it never will.
-RETRIED = ["ThrottlingException", "HealthUnavailable"]
+TIMES = ("deregistration_delay", "interval", "health_timeout", "healthy_threshold", "slow_start")
 
 ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["in_service", "out_of_service", "observed"], "required": True},
@@ -224,34 +319,41 @@ ARGUMENTS: dict[str, Any] = {
     },
     "wait_for": {"type": "str", "choices": ["draining", "unused"], "default": "draining"},
     "minimum_healthy": {"type": "str", "default": "1"},
+    "too_few_left": {"type": "str", "choices": ["refuse", "stay"], "default": "refuse"},
     "timeout": {"type": "int"},
-    "auto_scaling": {"type": "str", "choices": ["refuse", "ignore"], "default": "refuse"},
+    "auto_scaling": {"type": "str", "choices": ["refuse", "standby", "ignore"], "default": "refuse"},
+    "batches": {"type": "list", "elements": "str", "default": []},
+    "hosts": {"type": "int", "default": 0},
 }
 
 
 def run(module: AnsibleAWSModule) -> dict[str, Any]:
     """Do what the parameters say; returns the module's result."""
     wanted = module.params
-    retry = AWSRetry.jittered_backoff(retries=8, delay=1, max_delay=20, catch_extra_error_codes=RETRIED)
-    api = TargetGroupsApi(
-        module.client("elbv2", retry_decorator=retry),
-        module.client("autoscaling", retry_decorator=retry),
-        module.region or "the region",
-    )
-    balancer = LoadBalancer(
-        api,
-        wanted["target_groups"],
-        [Target.declared(target) for target in wanted["targets"]],
-        clock=time.monotonic,
-        sleep=time.sleep,
-        timeout=wanted["timeout"],
-        check_mode=module.check_mode,
-        auto_scaling=wanted["auto_scaling"],
-    )
+    observed = wanted["state"] == "observed" or module.check_mode
+    patience = Patience(FOR_PLANS if observed else FOR_HOSTS, clock=time.monotonic, sleep=time.sleep)
+
+    def client(service: str) -> Any:
+        return module.client(service, retry_decorator=patience, config=one_attempt())
+
+    region = module.region or "the region"
+    api = TargetGroupsApi(client("elbv2"), region)
+    scaling_api = AutoScalingApi(client("autoscaling"), region)
+    targets = [Target.declared(target) for target in wanted["targets"]]
+    how: dict[str, Any] = {
+        "clock": time.monotonic,
+        "sleep": time.sleep,
+        "timeout": wanted["timeout"],
+        "check_mode": module.check_mode,
+    }
+    scaling = AutoScaling(scaling_api, targets, wanted["auto_scaling"], **how)
+    balancer = LoadBalancer(api, wanted["target_groups"], targets, scaling, **how)
     if wanted["state"] == "observed":
-        outcome = balancer.observe(wanted["minimum_healthy"])
+        # Nothing depends on its answer, so it gets little time.
+        rights = Rights(lambda service: module.client(service, config=one_attempt(connect=3, read=10)))
+        outcome = balancer.observe(wanted["minimum_healthy"], wanted["batches"], wanted["hosts"], rights)
     elif wanted["state"] == "out_of_service":
-        outcome = balancer.leave(wanted["minimum_healthy"], wanted["wait_for"])
+        outcome = balancer.leave(wanted["minimum_healthy"], wanted["wait_for"], wanted["too_few_left"])
     else:
         outcome = balancer.join()
     for warning in outcome.warnings:
@@ -259,10 +361,18 @@ def run(module: AnsibleAWSModule) -> dict[str, Any]:
     return {
         "changed": outcome.changed,
         "targets": describe(outcome),
+        "auto_scaling": told(outcome.scaling),
         "waited": round(outcome.waited, 1),
         "deregistration_delay": max((group.deregistration_delay for group in balancer.groups), default=0),
+        "target_groups": [timing(group) for group in balancer.groups],
         "diff": diff(outcome),
     }
+
+
+def timing(group: TargetGroup) -> dict[str, Any]:
+    """What of a target group decides how long things take."""
+    described = asdict(group)
+    return {key: described[key] for key in ("name", *TIMES)}
 
 
 def main() -> None:

@@ -43,4 +43,11 @@ def test_nobody_reached_the_hosts_between_leaving_and_joining_and_everybody_afte
 
 def test_aws_was_written_to_once_for_each_step_and_never_by_a_plan_or_a_refusal(writes: list[dict[str, Any]]) -> None:
     steps = ["RegisterTargets"] * 2 + ["DeregisterTargets"] + ["RegisterTargets"] * 2
+    # By way of standby, and back.
+    steps += ["DeregisterTargets", "RegisterTargets"]
     assert [call["action"] for call in writes if call["kind"] == "write"] == steps
+
+
+def test_auto_scaling_was_told_once_each_way(host: Any) -> None:
+    moved = [call["action"] for call in lines(host, "/run/webapps-aws/calls.jsonl") if "Standby" in call["action"]]
+    assert moved == ["EnterStandby", "ExitStandby"]

@@ -10,14 +10,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
+from ansible_collections.amazon.aws.plugins.module_utils.retries import RetryingBotoClientWrapper
+from botocore.exceptions import ReadTimeoutError
 from botocore.validate import ParamValidator
 
-WRITES = {"RegisterTargets", "DeregisterTargets"}
+WRITES = {"RegisterTargets", "DeregisterTargets", "EnterStandby", "ExitStandby"}
 ACCOUNT = "arn:aws:elasticloadbalancing:eu-west-1:123456789012"
 
 
@@ -47,10 +50,22 @@ class FakeGroup:
     timeout: int = 2
     healthy_threshold: int = 2
     delay: int = 30
+    slow_start: int = 0
 
     @property
     def arn(self) -> str:
         return f"{ACCOUNT}:targetgroup/{self.name}/0123456789abcdef"
+
+
+@dataclass
+class FakeScaling:
+    """An Auto Scaling group; ``attached``: the target groups that it registers its instances in."""
+
+    minimum: int = 1
+    desired: int = 3
+    maximum: int = 4
+    suspended: tuple[str, ...] = ()
+    attached: list[FakeGroup] = field(default_factory=list)
 
 
 @dataclass
@@ -60,14 +75,18 @@ class Registration:
 
 
 class FakeError(Exception):
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
-        self.code, self.message = code, message
+        self.code, self.message, self.status = code, message, status
 
 
 @dataclass
 class FakeAws:
-    """``lag``: seconds until a call shows in the health. ``sick``: ids whose application answers 503 from then on."""
+    """``lag``: seconds until a call shows in the health. ``sick``: ids whose application answers 503 from then on.
+
+    How often an operation is throttled, answers 500, answers after the client gave up, or is done without an answer:
+    ``throttled``, ``broken``, ``hanging``, ``lost_answers``. ``simulated``: what IAM decides of rights not allowed.
+    """
 
     clock: FakeClock
     groups: list[FakeGroup]
@@ -76,8 +95,19 @@ class FakeAws:
     sick: set[str] = field(default_factory=set)
     recovers_at: dict[str, float] = field(default_factory=dict)
     auto_scaling: dict[str, str] = field(default_factory=dict)
+    scaling: dict[str, FakeScaling] = field(default_factory=dict)
+    lives: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+    alarms: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    rings_at: dict[str, float] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
     throttled: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    hanging: Counter[str] = field(default_factory=Counter)
+    lost_answers: Counter[str] = field(default_factory=Counter)
+    caller: str = "arn:aws:iam::123456789012:user/deployer"
+    simulated: dict[str, str] = field(default_factory=dict)
+    conditions: list[str] = field(default_factory=list)
     lag: float = 0.0
     dies_after: int | None = None
     registered: dict[tuple[str, str, int], Registration] = field(default_factory=dict)
@@ -105,18 +135,56 @@ class FakeAws:
     # What AWS does
 
     def answer(self, operation: str, sent: dict[str, Any]) -> dict[str, Any]:
-        self.calls.append((operation, sent))
+        self.calls.append((operation, dict(sent)))
         if self.throttled[operation] > 0:
             self.throttled[operation] -= 1
             raise FakeError("Throttling", "Rate exceeded")
+        if self.broken[operation] > 0:
+            self.broken[operation] -= 1
+            raise FakeError("InternalServerError", "Something broke", 500)
+        if self.hanging[operation] > 0:
+            self.hanging[operation] -= 1
+            self.clock.now += 30
+            raise ReadTimeoutError(endpoint_url="https://aws.test/")
         if operation in self.denied:
-            raise FakeError("AccessDenied", f"User is not authorized to perform: {operation}")
+            raise FakeError("AccessDenied", f"User is not authorized to perform: {operation}", 403)
         if operation in WRITES and self.dies_after is not None:
             if self.dies_after == 0:
                 raise KeyboardInterrupt
             self.dies_after -= 1
         handler: Callable[[dict[str, Any]], dict[str, Any]] = getattr(self, f"on_{operation}")
-        return handler(sent)
+        answer = handler(sent)
+        if self.lost_answers[operation] > 0:
+            self.lost_answers[operation] -= 1
+            raise FakeError("InternalFailure", "Nobody knows", 500)
+        return answer
+
+    def on_GetCallerIdentity(self, sent: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"Arn": self.caller, "Account": "123456789012", "UserId": "x"}
+
+    def on_GetRole(self, sent: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        arn = f"arn:aws:iam::123456789012:role/deploys/{sent['RoleName']}"
+        role = {"Arn": arn, "Path": "/deploys/", "RoleName": sent["RoleName"], "RoleId": "x" * 16}
+        return {"Role": {**role, "CreateDate": datetime(2026, 1, 1, tzinfo=UTC)}}
+
+    def on_SimulatePrincipalPolicy(self, sent: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {
+            "EvaluationResults": [
+                {
+                    "EvalActionName": right,
+                    "EvalDecision": self.simulated.get(right, "allowed"),
+                    "ResourceSpecificResults": [
+                        {
+                            "EvalResourceName": resource,
+                            "EvalResourceDecision": self.simulated.get(right, "allowed"),
+                            "MissingContextValues": self.conditions,
+                        }
+                        for resource in sent["ResourceArns"]
+                    ],
+                }
+                for right in sent["ActionNames"]
+            ]
+        }
 
     def on_DescribeTargetGroups(self, sent: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         asked = set(sent.get("Names", [])) | set(sent.get("TargetGroupArns", []))
@@ -138,6 +206,7 @@ class FakeAws:
             "Attributes": [
                 {"Key": "stickiness.enabled", "Value": "false"},
                 {"Key": "deregistration_delay.timeout_seconds", "Value": str(group.delay)},
+                {"Key": "slow_start.duration_seconds", "Value": str(group.slow_start)},
             ]
         }
 
@@ -182,7 +251,7 @@ class FakeAws:
                     "InstanceId": id_,
                     "AutoScalingGroupName": self.auto_scaling[id_],
                     "AvailabilityZone": "eu-west-1a",
-                    "LifecycleState": "InService",
+                    "LifecycleState": self.life(id_),
                     "HealthStatus": "HEALTHY",
                     "ProtectedFromScaleIn": False,
                 }
@@ -190,6 +259,97 @@ class FakeAws:
                 if id_ in self.auto_scaling
             ]
         }
+
+    def on_DescribeAutoScalingGroups(self, sent: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {
+            "AutoScalingGroups": [
+                {
+                    "AutoScalingGroupName": name,
+                    "AutoScalingGroupARN": f"arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:1:name/{name}",
+                    "MinSize": self.scaling[name].minimum,
+                    "MaxSize": self.scaling[name].maximum,
+                    "DesiredCapacity": self.scaling[name].desired,
+                    "DefaultCooldown": 300,
+                    "AvailabilityZones": ["eu-west-1a"],
+                    "HealthCheckType": "ELB",
+                    "CreatedTime": datetime(2026, 1, 1, tzinfo=UTC),
+                    "SuspendedProcesses": [{"ProcessName": process} for process in self.scaling[name].suspended],
+                    "Instances": [
+                        {
+                            "InstanceId": id_,
+                            "AvailabilityZone": "eu-west-1a",
+                            "LifecycleState": self.life(id_),
+                            "HealthStatus": "Healthy",
+                            "ProtectedFromScaleIn": False,
+                        }
+                        for id_, group in self.auto_scaling.items()
+                        if group == name
+                    ],
+                }
+                for name in sent["AutoScalingGroupNames"]
+            ]
+        }
+
+    def on_EnterStandby(self, sent: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        group = self.scaling[sent["AutoScalingGroupName"]]
+        self.check_lives(sent["InstanceIds"], "InService")
+        if not sent["ShouldDecrementDesiredCapacity"]:
+            raise FakeError("ValidationError", "it would launch replacements")
+        if group.desired - len(sent["InstanceIds"]) < group.minimum:
+            raise FakeError("ValidationError", "would be below the minimum size")
+        group.desired -= len(sent["InstanceIds"])
+        delay = max((attached.delay for attached in group.attached), default=0)
+        for id_ in sent["InstanceIds"]:
+            self.lives[id_] = [(self.clock.now, "EnteringStandby"), (self.clock.now + delay, "Standby")]
+            for (arn, known, _port), found in self.registered.items():
+                if known == id_ and found.left is None and arn in [attached.arn for attached in group.attached]:
+                    found.left = self.clock.now
+        return {}
+
+    def on_ExitStandby(self, sent: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        group = self.scaling[sent["AutoScalingGroupName"]]
+        self.check_lives(sent["InstanceIds"], "Standby")
+        if group.desired + len(sent["InstanceIds"]) > group.maximum:
+            raise FakeError("ValidationError", "would be above the maximum size")
+        group.desired += len(sent["InstanceIds"])
+        for id_ in sent["InstanceIds"]:
+            self.lives[id_] = [(self.clock.now, "Pending"), (self.clock.now + 6, "InService")]
+            for attached in group.attached:
+                self.registered[attached.arn, id_, attached.port] = Registration(self.clock.now)
+        return {}
+
+    def check_lives(self, ids: list[str], wanted: str) -> None:
+        for id_ in ids:
+            if self.life(id_) != wanted:
+                raise FakeError("ValidationError", f"The instance {id_} is not in {wanted}.")
+
+    def life(self, id_: str) -> str:
+        return [state for since, state in self.lives.get(id_, [(0, "InService")]) if since <= self.clock.now][-1]
+
+    def on_DescribeAlarms(self, sent: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        assert "CompositeAlarm" in sent["AlarmTypes"]
+        return {
+            "MetricAlarms": [
+                {"AlarmName": name, "StateValue": self.ring(name), "StateReason": f"It is {self.ring(name)}."}
+                for name in self.alarms
+                if name in sent["AlarmNames"]
+            ]
+        }
+
+    def ring(self, name: str) -> str:
+        return "ALARM" if self.clock.now >= self.rings_at.get(name, float("inf")) else self.alarms[name]
+
+    def on_GetMetricData(self, sent: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        results = []
+        for query in sent["MetricDataQueries"]:
+            name = query["MetricStat"]["Metric"]["MetricName"]
+            results.append({"Id": query["Id"], "Label": name, "Values": self.metrics.get(name, [])})
+        # One a page, so that paging is exercised.
+        start = int(sent.get("NextToken", "0"))
+        page: dict[str, Any] = {"MetricDataResults": results[start : start + 1]}
+        if start + 1 < len(results):
+            page["NextToken"] = str(start + 1)
+        return page
 
     def health(self, key: tuple[str, str, int]) -> dict[str, str]:
         arn, id_, _port = key
@@ -274,7 +434,10 @@ def client(service: str, backend: FakeAws) -> Iterator[Any]:
         try:
             answer = backend.answer(model.name, sent[-1])
         except FakeError as error:
-            return SimpleNamespace(status_code=400), {"Error": {"Code": error.code, "Message": error.message}}
+            return SimpleNamespace(status_code=error.status), {
+                "Error": {"Code": error.code, "Message": error.message},
+                "ResponseMetadata": {"HTTPStatusCode": error.status},
+            }
         if model.output_shape is not None:
             report = ParamValidator().validate(answer, model.output_shape)
             assert not report.has_errors(), report.generate_report()
@@ -294,3 +457,14 @@ def client(service: str, backend: FakeAws) -> Iterator[Any]:
     finally:
         for event, hook in hooks.items():
             real.meta.events.unregister(event, hook)
+
+
+def opening(clients: dict[str, Any]) -> Callable[..., Any]:
+    """AnsibleAWSModule.client, for clients that are there."""
+
+    def open_client(module: Any, service: str, retry_decorator: Any = None, config: Any = None) -> Any:
+        assert config.retries["total_max_attempts"] == 1
+        client = clients[service]
+        return client if retry_decorator is None else RetryingBotoClientWrapper(client, retry_decorator)
+
+    return open_client

@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.amazon.aws.plugins.module_utils import cloud
-from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry, RetryingBotoClientWrapper
+from ansible_collections.amazon.aws.plugins.module_utils.retries import RetryingBotoClientWrapper
+from ansible_collections.carpentries.webapps.plugins.module_utils.auto_scaling import AutoScaling, AutoScalingApi
+from ansible_collections.carpentries.webapps.plugins.module_utils.aws_patience import Patience, statement
+from ansible_collections.carpentries.webapps.plugins.module_utils.aws_rights import Needed, Rights
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 from ansible_collections.carpentries.webapps.plugins.module_utils.load_balancer import (
     LONGEST_PAUSE,
@@ -20,7 +22,6 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.load_balancer 
 )
 from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups import Target
 from ansible_collections.carpentries.webapps.plugins.module_utils.target_groups_api import TargetGroupsApi
-from botocore.exceptions import ClientError
 
 from tests.unit.plugins.fake_elbv2 import ACCOUNT, FakeAws, FakeClock, FakeGroup, client
 
@@ -39,19 +40,21 @@ def aws() -> FakeAws:
 
 
 @pytest.fixture
-def connect(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
-    """Makes LoadBalancers that talk to the fake through boto3 and AWSRetry, as the module's do."""
-    monkeypatch.setattr(cloud.time, "sleep", lambda seconds: None)
-    retry = AWSRetry.jittered_backoff(retries=8, delay=1)
+def connect(aws: FakeAws) -> Iterator[Connect]:
+    """Makes LoadBalancers that talk to the fake through boto3 and Patience, as the module's do."""
+    retry = Patience(300, clock=aws.clock, sleep=aws.clock.sleep)
     with ExitStack() as stack:
-        clients = [
+        elbv2, autoscaling = (
             RetryingBotoClientWrapper(stack.enter_context(client(service, aws)), retry)
             for service in ("elbv2", "autoscaling")
-        ]
+        )
 
-        def make(*targets: Target, groups: tuple[str, ...] = ("amy",), **options: Any) -> LoadBalancer:
-            api = TargetGroupsApi(*clients, "eu-west-1")
-            return LoadBalancer(api, groups, targets, clock=aws.clock, sleep=aws.clock.sleep, **options)
+        def make(
+            *targets: Target, groups: tuple[str, ...] = ("amy",), auto_scaling: str = "refuse", **options: Any
+        ) -> LoadBalancer:
+            how: dict[str, Any] = {"clock": aws.clock, "sleep": aws.clock.sleep} | options
+            scaling = AutoScaling(AutoScalingApi(autoscaling, "eu-west-1"), targets, auto_scaling, **how)
+            return LoadBalancer(TargetGroupsApi(elbv2, "eu-west-1"), groups, targets, scaling, **how)
 
         yield make
 
@@ -135,6 +138,31 @@ def test_no_right_to_ask_auto_scaling_names_the_right_and_the_way_around(aws: Fa
     with pytest.raises(WebappsError, match=r"autoscaling:DescribeAutoScalingInstances.*load_balancer_auto_scaling"):
         connect(WEB[0]).leave("1", "draining")
     assert connect(WEB[0], auto_scaling="ignore").leave("1", "draining").changed
+
+
+@pytest.mark.parametrize("rule", ["3", "67%"])
+def test_batches_that_could_never_leave_are_refused_with_the_numbers_before_a_deploy(
+    aws: FakeAws, connect: Connect, rule: str
+) -> None:
+    aws.sick = {"i-2"}
+    for host in (WEB[0], WEB[2]):
+        with pytest.raises(WebappsError, match=r"amy would keep 2 of 3 hosts, .* when 1 leave.*deploy_batches"):
+            connect(host).observe(rule, ["1"], 3)
+    with pytest.raises(WebappsError, match=r"keep 1 of 3 hosts, .* when 2 leave together, .* is 50% \(2\)"):
+        connect(WEB[0]).observe("50%", ["1", "70%"], 3)
+    assert connect(WEB[0]).observe("50%", ["1", "50%"], 3).changed is False
+
+
+def test_hosts_that_are_out_after_a_killed_run_do_not_stop_the_next(aws: FakeAws, connect: Connect) -> None:
+    aws.drain(aws.groups[0], "i-1")
+    aws.drain(aws.groups[0], "i-2")
+    for host in WEB:
+        assert connect(host).observe("2", ["1"], 3).changed is False
+
+
+def test_a_fleet_that_does_not_serve_yet_or_leaves_nobody_is_not_refused(aws: FakeAws, connect: Connect) -> None:
+    assert connect(Target("i-4"), groups=("other",)).observe("1", ["100%"], 1).changed is False
+    assert connect(WEB[0]).observe("100%", [], 3).changed is False
 
 
 def test_healthy_hosts_are_left_alone_when_they_join(aws: FakeAws, connect: Connect) -> None:
@@ -341,10 +369,45 @@ def test_throttling_is_retried(aws: FakeAws, connect: Connect, operation: str) -
     assert states(connect(WEB[0]).leave("1", "draining")) == ["draining"]
 
 
-def test_any_other_refusal_of_aws_comes_through(aws: FakeAws, connect: Connect) -> None:
-    aws.denied = {"RegisterTargets"}
-    with pytest.raises(ClientError, match="not authorized"):
-        connect(Target("i-4")).join()
+@pytest.mark.parametrize("trouble", ["broken", "hanging"])
+@pytest.mark.parametrize("operation", ["DescribeTargetGroups", "DescribeTargetHealth", "DeregisterTargets"])
+def test_a_500_and_an_answer_that_is_late_are_asked_for_again(
+    aws: FakeAws, connect: Connect, operation: str, trouble: str
+) -> None:
+    getattr(aws, trouble)[operation] = 3
+    assert states(connect(WEB[0]).leave("1", "draining")) == ["draining"]
+
+
+@pytest.mark.parametrize("operation", ["RegisterTargets", "DeregisterTargets"])
+def test_a_denied_right_is_named_with_its_statement_and_asked_for_once(
+    aws: FakeAws, connect: Connect, operation: str
+) -> None:
+    aws.denied = {operation}
+    with pytest.raises(WebappsError, match=r"AWS denies elasticloadbalancing:.*not authorized to perform") as raised:
+        connect(Target("i-4")).join() if operation == "RegisterTargets" else connect(WEB[0]).leave("1", "draining")
+    assert statement([f"elasticloadbalancing:{operation}"], [aws.groups[0].arn]) in raised.value.message
+    assert aws.count(operation) == 1
+
+
+def test_whoever_left_before_aws_failed_joins_when_it_is_back(aws: FakeAws, connect: Connect) -> None:
+    leaving = connect(WEB[0])
+    aws.throttled["DescribeTargetHealth"] = 1000
+    with pytest.raises(WebappsError, match=r"Rate exceeded.*attempts"):
+        leaving.leave("1", "draining")
+    assert aws.state(aws.groups[0], "i-1") == "unused"
+    aws.throttled.clear()
+    assert states(connect(WEB[0]).join()) == ["healthy"]
+
+
+def test_a_right_that_leaving_needs_is_missed_when_observed(aws: FakeAws, connect: Connect) -> None:
+    class Denying(Rights):
+        def check(self, needed: Needed) -> None:
+            raise WebappsError(repr(needed))
+
+    with pytest.raises(WebappsError) as raised:
+        connect(WEB[0]).observe("1", rights=Denying(lambda service: None))
+    assert "elasticloadbalancing:DeregisterTargets" in raised.value.message
+    assert aws.groups[0].arn in raised.value.message
 
 
 def test_observing_returns_the_health_of_all_and_changes_nothing(aws: FakeAws, connect: Connect) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.amazon.aws.plugins.module_utils.retries import RetryingBotoClientWrapper
 from ansible_collections.carpentries.webapps.plugins.modules import load_balancer_member
 
-from tests.unit.plugins.fake_elbv2 import FakeAws, FakeClock, FakeGroup, client
+from tests.unit.plugins.fake_elbv2 import FakeAws, FakeClock, FakeGroup, FakeScaling, client, opening
 
 Run = Callable[..., dict[str, Any]]
 
@@ -30,11 +29,13 @@ def aws() -> FakeAws:
 def run(aws: FakeAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Runs the module with these parameters and returns the JSON it prints."""
     with ExitStack() as stack:
-        clients = {service: stack.enter_context(client(service, aws)) for service in ("elbv2", "autoscaling")}
+        clients = {
+            service: stack.enter_context(client(service, aws)) for service in ("elbv2", "autoscaling", "sts", "iam")
+        }
         monkeypatch.setattr(
             load_balancer_member.AnsibleAWSModule,
             "client",
-            lambda self, service, retry_decorator: RetryingBotoClientWrapper(clients[service], retry_decorator),
+            opening(clients),
         )
         clock = SimpleNamespace(monotonic=aws.clock, sleep=aws.clock.sleep)
         monkeypatch.setattr(load_balancer_member, "time", clock)
@@ -96,6 +97,13 @@ def test_a_refusal_is_a_message_and_no_traceback(run: Run) -> None:
     assert "exception" not in result
 
 
+def test_a_way_back_keeps_in_service_whom_nobody_could_take_the_users_from(run: Run, aws: FakeAws) -> None:
+    result = run("out_of_service", WEB_1, minimum_healthy="100%", too_few_left="stay")
+    assert (result["changed"], result["targets"][0]["after"]["state"]) == (False, "healthy")
+    assert "Nobody left: amy would keep 1 healthy of 2" in str(result["warnings"])
+    assert aws.writes() == []
+
+
 def test_a_failure_to_join_carries_every_target(run: Run, aws: FakeAws) -> None:
     aws.sick = {"i-1"}
     result = run("in_service", WEB_1, timeout=5)
@@ -105,7 +113,10 @@ def test_a_failure_to_join_carries_every_target(run: Run, aws: FakeAws) -> None:
 
 def test_a_missing_right_is_said_in_the_words_of_aws(run: Run, aws: FakeAws) -> None:
     aws.denied = {"DescribeTargetHealth"}
-    assert "not authorized to perform: DescribeTargetHealth" in run("observed", WEB_1)["msg"]
+    result = run("observed", WEB_1)
+    assert "not authorized to perform: DescribeTargetHealth" in result["msg"]
+    assert '"Action": "elasticloadbalancing:DescribeTargetHealth"' in result["msg"]
+    assert "exception" not in result
 
 
 def test_a_group_that_does_not_exist_is_asked_for_once(run: Run, aws: FakeAws) -> None:
@@ -120,3 +131,64 @@ def test_a_warning_of_the_plan_reaches_the_operator(run: Run) -> None:
 
 def test_a_target_without_any_identity_is_refused(run: Run) -> None:
     assert "instance_id, ip_address" in run("observed", {"name": "web-1"})["msg"]
+
+
+def test_the_attributes_that_decide_how_long_it_takes_are_told(run: Run, aws: FakeAws) -> None:
+    aws.groups[0].slow_start = 40
+    assert run("observed", WEB_1)["target_groups"] == [
+        {
+            "name": "amy",
+            "deregistration_delay": 30,
+            "interval": 5,
+            "health_timeout": 2,
+            "healthy_threshold": 2,
+            "slow_start": 40,
+        }
+    ]
+
+
+def test_a_batch_in_which_nobody_leaves_is_foreseen_without_a_move(run: Run, aws: FakeAws) -> None:
+    found = run("out_of_service", _ansible_check_mode=True)
+    assert (found["changed"], found["targets"]) == (False, [])
+    assert aws.writes() == []
+
+
+def test_a_batch_that_leaves_is_foreseen_and_a_refusal_is_its_sentence(run: Run, aws: FakeAws) -> None:
+    found = run("out_of_service", WEB_1, _ansible_check_mode=True)
+    assert [each["action"] for each in found["targets"]] == ["deregister"]
+    assert "Refused to leave" in run("out_of_service", WEB_1, minimum_healthy="2", _ansible_check_mode=True)["msg"]
+    assert aws.writes() == []
+
+
+def test_a_member_of_an_auto_scaling_group_goes_to_standby_and_comes_back(run: Run, aws: FakeAws) -> None:
+    aws.auto_scaling, aws.scaling = {"i-1": "asg"}, {"asg": FakeScaling(attached=[aws.groups[0]])}
+    left = run("out_of_service", WEB_1, auto_scaling="standby")
+    step = {"host": "web-1 (i-1)", "group": "asg"}
+    assert left["auto_scaling"] == [
+        step | {"before": "InService", "after": "Standby", "action": "enter_standby"},
+    ]
+    back = run("in_service", WEB_1, auto_scaling="standby")
+    assert (back["changed"], back["auto_scaling"][0]["action"]) == (True, "exit_standby")
+    assert run("in_service", WEB_1, auto_scaling="standby")["changed"] is False
+
+
+def test_batches_that_could_never_leave_are_refused_when_observed(run: Run) -> None:
+    result = run("observed", WEB_1, minimum_healthy="2", batches=["1"], hosts=2)
+    assert "would keep 1 of 2 hosts" in result["msg"]
+
+
+def test_a_right_to_change_something_is_missed_before_anything_changed(run: Run, aws: FakeAws) -> None:
+    aws.simulated = {"elasticloadbalancing:DeregisterTargets": "implicitDeny"}
+    message = run("observed", WEB_1)["msg"]
+    assert message.startswith(f"{aws.caller} may not elasticloadbalancing:DeregisterTargets (implicitDeny)")
+    assert aws.groups[0].arn in message
+    assert aws.writes() == []
+
+
+def test_a_plan_does_not_wait_as_long_for_aws_as_a_host_that_is_out(run: Run, aws: FakeAws) -> None:
+    aws.throttled["DescribeTargetHealth"] = 1000
+    begin = aws.clock()
+    assert "Rate exceeded" in run("observed", WEB_1)["msg"]
+    planned = aws.clock() - begin
+    assert "this task lost" in run("in_service", WEB_1)["msg"]
+    assert planned <= 60 < aws.clock() - begin - planned <= 300
