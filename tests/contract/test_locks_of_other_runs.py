@@ -1,0 +1,147 @@
+"""Who has the lock of deploys, and for how long: what moves Redis or replaces the database too, however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent.parent
+PLAYBOOKS = ROOT / "playbooks"
+LIVE = {"restore_into": "live"}
+RUNS: dict[str, dict[str, Any]] = {"move_redis": {}, "restore": LIVE}
+
+
+def plays(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((PLAYBOOKS / f"{name}.yml").read_text())
+    return found
+
+
+def play(name: str, title: str) -> dict[str, Any]:
+    (found,) = [play for play in plays(name) if play["name"] == title]
+    return found
+
+
+def failing(given: dict[str, Any]) -> dict[str, Any]:
+    """A play whose work fails at once."""
+    (work,) = given["tasks"]
+    return {**given, "tasks": [{**work, "when": True, "block": [{"ansible.builtin.fail": {"msg": "Out of luck."}}]}]}
+
+
+def run(directory: Path, *given: dict[str, Any], **variables: Any) -> subprocess.CompletedProcess[str]:
+    """Run plays on hosts that are this machine; the builder is one of the web hosts."""
+    local = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "webapps_domain": "amy.example.org",
+        "webapps_root": "/nonexistent",
+        "webapps_release": "3f2a1b9c0d-9f8e7d6c",
+        "deploy_planned": "3f2a1b9c0d-9f8e7d6c",
+        "deploy_lock_directory": str(directory / "deploys"),
+    }
+    hosts = {"web": ["web-1", "web-2"], "worker": ["web-1"], "scheduler": ["web-1"], "builder": ["web-2"]}
+    groups = {group: {"hosts": dict.fromkeys(names)} for group, names in hosts.items()}
+    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups, "vars": local}}))
+    for name in ("group_vars", "tasks"):
+        if not (directory / name).exists():
+            (directory / name).symlink_to(PLAYBOOKS / name)
+    book = [{**play, "become": False} for play in given]
+    (directory / "play.yml").write_text(yaml.safe_dump(book, sort_keys=False))
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "play.yml"]
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections")}
+    return subprocess.run(
+        [*command, "-e", json.dumps(variables)], cwd=directory, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+
+
+def held(directory: Path) -> bool:
+    return (directory / "deploys/lock.json").exists()
+
+
+def recorded(directory: Path) -> dict[str, Any]:
+    lines = (directory / "deploys/deploys.jsonl").read_text().splitlines()
+    entry: dict[str, Any] = json.loads(lines[-1])
+    return entry
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_lock_says_what_it_is_for_and_is_given_back_at_the_end(tmp_path: Path, name: str) -> None:
+    lock, end = play(name, "Lock | No deploy meanwhile"), play(name, "Finish | Give the lock back")
+    done = run(tmp_path, lock, **RUNS[name])
+    assert done.returncode == 0, done.stdout
+    assert json.loads((tmp_path / "deploys/lock.json").read_text())["reason"] == name
+    # The run before is dead, as one that was killed, and this one takes its lock over.
+    done = run(tmp_path, lock, end, **RUNS[name])
+    assert (done.returncode, held(tmp_path)) == (0, False), done.stdout
+    assert "A stale deploy lock is taken over" in done.stdout
+    assert (recorded(tmp_path)["version"], recorded(tmp_path)["result"]) == (name, "success")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_play_that_has_the_lock_gives_it_back_when_it_fails(name: str) -> None:
+    between = plays(name)
+    titles = [play["name"] for play in between]
+    between = between[titles.index("Lock | No deploy meanwhile") + 1 : titles.index("Finish | Give the lock back")]
+    imported = [play["ansible.builtin.import_playbook"] for play in between if "hosts" not in play]
+    assert imported == (["roll_web.yml"] if name == "move_redis" else [])
+    for found in between:
+        if "hosts" in found:
+            (work,) = found["tasks"]
+            said = yaml.safe_dump(work["rescue"])
+            assert "tasks/give_up.yml" in said or "tasks/give_lock_back.yml" in said, found["name"]
+            # A host that is lost fails nothing by itself.
+            assert found["ignore_unreachable"], found["name"]
+            assert "tasks_from: reached" in yaml.safe_dump(work["block"]), found["name"]
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("move_redis", "Stop | Scheduler and workers finish what they do"),
+        ("move_redis", "Workers | Start them on the new Redis"),
+        ("roll_web", "Roll web | Batch by batch"),
+        ("restore", "Maintenance | Show the page"),
+        ("restore", "Restore | Beside the real database, compared, then dropped or put in its place"),
+    ],
+)
+def test_a_run_that_fails_gives_the_lock_back_and_ends_with_the_cause(tmp_path: Path, name: str, title: str) -> None:
+    lock = play("restore" if name == "restore" else "move_redis", "Lock | No deploy meanwhile")
+    done = run(tmp_path, lock, failing(play(name, title)), **(LIVE if name == "restore" else {}))
+    assert done.returncode != 0
+    assert not held(tmp_path), done.stdout
+    assert (recorded(tmp_path)["result"], recorded(tmp_path)["message"]) == ("failed", "Out of luck."), done.stdout
+    assert "Out of luck." in done.stdout[done.stdout.rindex("TASK [") :]
+    assert ("The page stays on" in done.stdout) == title.startswith("Restore")
+
+
+def test_a_drill_has_no_lock(tmp_path: Path) -> None:
+    done = run(tmp_path, play("restore", "Lock | No deploy meanwhile"), play("restore", "Finish | Give the lock back"))
+    assert done.returncode == 0, done.stdout
+    assert not (tmp_path / "deploys").exists()
+
+
+def test_a_restore_that_may_last_longer_than_the_lock_is_refused(tmp_path: Path) -> None:
+    done = run(tmp_path, play("restore", "Lock | No deploy meanwhile"), **LIVE, pg_backup_timeout=7200)
+    assert done.returncode != 0
+    assert "pg_backup_timeout 7200 s" in " ".join(done.stdout.split())
+    assert not held(tmp_path)
+
+
+@pytest.mark.parametrize(("soak", "refused"), [(3000, False), (3001, True)])
+def test_a_deploy_that_would_watch_longer_than_its_lock_lasts_is_refused(
+    tmp_path: Path, soak: int, refused: bool
+) -> None:
+    check = {"ansible.builtin.include_role": {"name": "carpentries.webapps.load_balancer", "tasks_from": "check"}}
+    groups = {"load_balancer_target_groups": ["amy"], "load_balancer_soak": soak}
+    done = run(tmp_path, {"hosts": "web", "gather_facts": False, "tasks": [check]}, **groups)
+    # Both end here: of the target nothing is known.
+    assert done.returncode != 0
+    assert ("load_balancer_soak_limit 3000 s" in " ".join(done.stdout.split())) == refused, done.stdout
+    assert ("let the inventory compose" in " ".join(done.stdout.split())) != refused, done.stdout
