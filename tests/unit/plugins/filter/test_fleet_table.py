@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.carpentries.webapps.plugins.filter.fleet_table import aligned, fleet_table
+from ansible_collections.carpentries.webapps.plugins.filter.fleet_table import fleet_table
+from ansible_collections.carpentries.webapps.plugins.module_utils.text_table import aligned
 
 
 def running(*programs: tuple[str, str], retiring: str = "") -> dict[str, Any]:
