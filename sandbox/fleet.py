@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,12 +88,45 @@ class Fleet:
             log.write(f"$ {' '.join(command)}\n{result.stdout}\nexit {result.returncode}\n\n")
         return Run(result.returncode, result.stdout, time.monotonic() - begin)
 
+    def hosts(self, group: str) -> list[str]:
+        """The hosts of one of the inventory's groups, in its order, which AWS's instance ids decide."""
+        command = ["ansible-inventory", "-i", self.inventory, "--list"]
+        listed = subprocess.run(command, cwd=ROOT, env=self.environment(), check=True, capture_output=True, text=True)
+        found: list[str] = json.loads(listed.stdout)[group]["hosts"]
+        return found
+
     def must(self, playbook: str, *arguments: str) -> Run:
         """Run a playbook that has to succeed. Raises FleetError with the end of its output."""
         run = self.run(playbook, *arguments)
         if run.code:
             raise FleetError(f"{playbook} {' '.join(arguments)} ended with {run.code}:\n{run.tail()}")
         return run
+
+    def disturbed(
+        self, words: str, disturb: Callable[[int], object], playbook: str, *arguments: str, times: int = 1
+    ) -> Run:
+        """Run a playbook, do something once its output shows some words so many times, and see it to its end.
+
+        ``disturb`` gets the process group of the run. Raises FleetError when the words never come.
+        """
+        self.logs.mkdir(parents=True, exist_ok=True)
+        log, done = self.logs / "disturbed.log", False
+        command = [*BESIDE_THE_FLEET, "ansible-playbook", playbook, "-i", self.inventory, *self.arguments, *arguments]
+        begin = time.monotonic()
+        with log.open("w") as out:
+            running = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+            while running.poll() is None:
+                if not done and log.read_text().count(words) >= times:
+                    disturb(running.pid)
+                    done = True
+                time.sleep(0.2)
+        output = log.read_text()
+        if not done:
+            raise FleetError(f'{playbook} never said "{words}":\n{output[-3000:]}')
+        return Run(running.returncode, output, time.monotonic() - begin)
 
     def site(self, *arguments: str) -> Run:
         return self.must("playbooks/site.yml", *arguments)
@@ -147,8 +180,13 @@ class Load:
 
 
 @contextlib.contextmanager
-def load(out: Path, *, connect: str = f"{BALANCER}:443", rate: float = 80, steady: float = 20) -> Iterator[Load]:
-    """Constant load while the body runs; ``steady`` seconds (0 or more) pass before it and a quarter of them after."""
+def load(
+    out: Path, *, connect: str = f"{BALANCER}:443", rate: float = 80, steady: float = 20, maintenance: bool = False
+) -> Iterator[Load]:
+    """Constant load while the body runs; ``steady`` seconds (0 or more) pass before it and a quarter of them after.
+
+    ``maintenance``: the maintenance page is no failure.
+    """
     out.mkdir(parents=True, exist_ok=True)
     command: Sequence[str] = [
         *USERS,
@@ -165,6 +203,7 @@ def load(out: Path, *, connect: str = f"{BALANCER}:443", rate: float = 80, stead
         str(rate),
         "--out",
         str(out),
+        *(["--maintenance"] if maintenance else []),
     ]
     with (out / "load.log").open("w") as log:
         running = Load(out, subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,17 @@ def processes(host: str, *programs: str) -> set[int]:
     wanted = tuple(f"{program}-" for program in programs)
     rows = (re.match(r"(\S+)\s+RUNNING\s+pid (\d+)", line) for line in status.splitlines())
     return {int(row[2]) for row in rows if row and row[1].startswith(wanted)}
+
+
+def live_releases(hosts: Sequence[str] = FLEET) -> dict[str, str]:
+    """The release that each host's processes belong to, by the link that operators know."""
+    return {host: on(host, "readlink", f"/webapps/{DOMAIN}/repo").strip().rpartition("/")[2] for host in hosts}
+
+
+def states(host: str) -> dict[str, str]:
+    """What a host's ledger says of each release."""
+    ledger = json.loads(on(host, "cat", f"/webapps/{DOMAIN}/releases.json"))
+    return {release: entry["state"] for release, entry in ledger["releases"].items()}
 
 
 def keep_environment_of(host: str) -> None:
@@ -108,13 +120,62 @@ class CallJournal:
         return [call["action"] for call in journal("calls")[self.length :] if call["kind"] == "write"]
 
 
+def aws(service: str) -> Any:
+    """A client of one of the fleet's AWS services."""
+    # boto3's types have a client for each literal name.
+    client: Any = boto3.client
+    return client(
+        service, endpoint_url=AWS["AWS_ENDPOINT_URL"], region_name=AWS["AWS_REGION"],
+        aws_access_key_id=AWS["AWS_ACCESS_KEY_ID"], aws_secret_access_key=AWS["AWS_SECRET_ACCESS_KEY"],
+    )  # fmt: skip
+
+
+@contextmanager
+def trouble(
+    action: str, *, code: str | None = None, calls: int | None = None, after: int = 0, delay: float = 0.0
+) -> Iterator[Callable[[], int]]:
+    """Have AWS answer an API action with an error or slowly: some calls of it, or all for a while.
+
+    `after` so many calls that go well. Yields what tells how often it was called meanwhile. What AWS can do is in
+    sandbox/aws/trouble.py.
+    """
+    order = {"id": uuid.uuid4().hex, "action": action, "code": code, "calls": calls, "after": after, "delay": delay}
+    begin = len(journal("calls"))
+    _order([*_ordered(), order])
+    try:
+        yield lambda: sum(call["action"] == action for call in journal("calls")[begin:])
+    finally:
+        _order([other for other in _ordered() if other["id"] != order["id"]])
+
+
+def _ordered() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(on("aws", "sh", "-c", f"cat {JOURNALS}/trouble.json || echo []"))
+    return found
+
+
+def _order(orders: list[dict[str, Any]]) -> None:
+    # By a rename: the endpoint reads at any time.
+    write = f'printf %s "$0" >{JOURNALS}/trouble.new && mv {JOURNALS}/trouble.new {JOURNALS}/trouble.json'
+    on("aws", "sh", "-c", write, json.dumps(orders))
+
+
+@contextmanager
+def parameters(path: str, values: Mapping[str, str]) -> Iterator[None]:
+    """Keep secrets in Parameter Store, below a path, for a while."""
+    ssm = aws("ssm")
+    for name, value in values.items():
+        ssm.put_parameter(Name=f"{path}/{name}", Value=value, Type="SecureString")
+    try:
+        yield
+    finally:
+        for name in values:
+            ssm.delete_parameter(Name=f"{path}/{name}")
+
+
 @contextmanager
 def retagged(*hosts: str, **tags: str) -> Iterator[None]:
     """Give instances other tags for a while."""
-    ec2 = boto3.client(
-        "ec2", endpoint_url=AWS["AWS_ENDPOINT_URL"], region_name=AWS["AWS_REGION"],
-        aws_access_key_id=AWS["AWS_ACCESS_KEY_ID"], aws_secret_access_key=AWS["AWS_SECRET_ACCESS_KEY"],
-    )  # fmt: skip
+    ec2 = aws("ec2")
     found = ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": list(hosts)}])
     instances = [instance for reservation in found["Reservations"] for instance in reservation["Instances"]]
     for instance in instances:

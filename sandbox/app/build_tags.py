@@ -43,6 +43,7 @@ TAGS = (
     Tag("v5-error-500", parent="v2"),
     Tag("v6-slow-boot", parent="v2"),
     Tag("v7-slow-request-long-job", parent="v2"),
+    Tag("v8-wrong-release", parent="v2"),
 )
 # The branch ends at the newest tag that is meant to work everywhere.
 BRANCH_TIP = "v2"

@@ -6,7 +6,8 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,7 +17,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-_READING = re.compile(r"(Describe|Get|List|Head|Lookup|Search|Query|Scan|Select|Check|Test|Validate|BatchGet)")
+_READING = re.compile(r"(Describe|Get|List|Head|Lookup|Search|Query|Scan|Select|Check|Test|Validate|BatchGet|Simulate)")
 _CREDENTIAL_SCOPE = re.compile(r"Credential=[^/]*/[^/]*/(?P<region>[^/]*)/(?P<service>[^/]*)/aws4_request")
 
 
@@ -28,6 +29,12 @@ class Call:
     action: str
     parameters: tuple[str, ...]
     writes: bool
+    dialect: str = field(default="form", compare=False)
+    resource: str = field(default="*", compare=False)
+
+
+Answer = tuple[int, str, bytes]
+"""Status, content type and body of an answer."""
 
 
 def describe(method: str, path: str, query: str, headers: dict[str, str], body: bytes) -> Call:
@@ -44,11 +51,14 @@ def describe(method: str, path: str, query: str, headers: dict[str, str], body: 
     if "Action" in form:
         action = form["Action"]
         names = set(form) - {"Action", "Version"}
-        return Call(service, action, tuple(sorted(names)), not reads(action) and form.get("DryRun") != "true")
+        writes = not reads(action) and form.get("DryRun") != "true"
+        # What elasticloadbalancing's rights to targets are given for; of other actions nobody asks.
+        resource = form.get("TargetGroupArn", "*") if writes else "*"
+        return Call(service, action, tuple(sorted(names)), writes, resource=resource)
     if target := headers.get("x-amz-target"):
         action = target.rpartition(".")[2]
-        return Call(service, action, _json_names(body), not reads(action))
-    return Call(service, f"{method} {path}", tuple(sorted(form)), method not in ("GET", "HEAD", "OPTIONS"))
+        return Call(service, action, _json_names(body), not reads(action), "json")
+    return Call(service, f"{method} {path}", tuple(sorted(form)), method not in ("GET", "HEAD", "OPTIONS"), "path")
 
 
 def reads(action: str) -> bool:
@@ -65,11 +75,17 @@ def _json_names(body: bytes) -> tuple[str, ...]:
 
 
 class CallLog:
-    """WSGI middleware that writes one journal entry for every request to `application`."""
+    """WSGI middleware that writes one journal entry for every request to `application`.
 
-    def __init__(self, application: Application, journal: Journal) -> None:
+    `trouble` may answer a call instead; that is logged like any answer.
+    """
+
+    def __init__(
+        self, application: Application, journal: Journal, trouble: Callable[[Call], Answer | None] = lambda call: None
+    ) -> None:
         self._application = application
         self._journal = journal
+        self._trouble = trouble
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Pass the request on, and log it once its status is known."""
@@ -94,4 +110,9 @@ class CallLog:
             )
             return start_response(status, *rest)
 
+        if instead := self._trouble(call):
+            status, content_type, content = instead
+            headers_out = [("Content-Type", content_type), ("Content-Length", str(len(content)))]
+            log_and_start(f"{status} {HTTPStatus(status).phrase}", headers_out)
+            return [content]
         return self._application(environ, log_and_start)

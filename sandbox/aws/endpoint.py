@@ -23,6 +23,7 @@ from sandbox.aws.haproxy_process import HAProxyProcess
 from sandbox.aws.health import Health
 from sandbox.aws.journal import Journal
 from sandbox.aws.registry import Registry, Target
+from sandbox.aws.trouble import Trouble
 
 STEP = 0.1
 """Seconds between two looks at the account and at HAProxy."""
@@ -66,9 +67,9 @@ def tell_transitions(journal: Journal) -> Registry:
     return Registry(time.monotonic, told)
 
 
-def start_api(host: str, port: int, calls: Journal) -> BaseWSGIServer:
+def start_api(host: str, port: int, calls: Journal, trouble: Trouble) -> BaseWSGIServer:
     """Serve the AWS API in a thread of its own."""
-    application = CallLog(DomainDispatcherApplication(create_backend_app), calls)
+    application = CallLog(DomainDispatcherApplication(create_backend_app), calls, trouble)
     server = make_server(host, port, application, threaded=True, request_handler=QuietHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
@@ -105,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     balancer = Balancer(Settings(chosen.bind, chosen.offset, chosen.propagation), registry, haproxy, certificates, say)
     try:
         balancer.step()
-        start_api(chosen.api_bind, chosen.api_port, Journal(state / "calls.jsonl"))
+        start_api(chosen.api_bind, chosen.api_port, Journal(state / "calls.jsonl"), Trouble(state / "trouble.json"))
         notify_ready()
         say(f"AWS API on http://{chosen.api_bind}:{chosen.api_port}, listeners on {chosen.bind}, logs in {state}")
         while not stopping.wait(STEP):

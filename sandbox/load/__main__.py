@@ -32,6 +32,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--duration", type=float, metavar="S", help="seconds (default: until a signal)")
     parser.add_argument("--timeout", type=float, default=30, metavar="S", help="for a request (default: 30)")
     parser.add_argument(
+        "--maintenance", action="store_true", help="count the maintenance page apart; without this it is a failure"
+    )
+    parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="gets requests.jsonl, summary.json; pid while it runs"
     )
     options = parser.parse_args(arguments)
@@ -66,7 +69,8 @@ async def run(options: argparse.Namespace) -> int:
     summary_file.unlink(missing_ok=True)
     target = Target(options.url, options.connect)
     with (options.out / "requests.jsonl").open("w", encoding="utf-8") as log:
-        generator = Generator(make_users(target, trust(options.ca), options.timeout), options.rate, log)
+        users = make_users(target, trust(options.ca), options.timeout)
+        generator = Generator(users, options.rate, log, options.maintenance)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, generator.stop)

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TextIO
 from .client import AskError, Client, Target
 from .pacing import Start, starts
 from .record import Connection, Phase, Record
-from .visitor import Answer, Ask, Visitor, judge
+from .visitor import Answer, Ask, Visitor, is_maintenance, judge
 
 # So many that a user rarely asks again before the last answer is there (at 80 a second: every 325 ms).
 VISITORS = 26
@@ -54,16 +54,21 @@ class Generator:
         users: list[User],
         rate: float,
         log: TextIO,
+        maintenance: bool = False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
-        """`rate` is in requests a second; `log` receives one JSON line for each request."""
+        """`rate` is in requests a second; `log` receives one JSON line for each request.
+
+        `maintenance`: the maintenance page is a right answer, and counted apart.
+        """
         self.records: list[Record] = []
         self.phase: Phase = "steady"
         self._users = users
         self._rate = rate
         self._log = log
+        self._maintenance = maintenance
         self._clock = clock
         self._now = now
         self._sleep = sleep
@@ -96,13 +101,15 @@ class Generator:
         ask = user.visitor.ask()
         phase, began, epoch = self.phase, self._clock(), self._now()
         answer: Answer | None = None
+        maintenance = False
         try:
             answer = await user.client.send(ask)
-            error = judge(ask, answer)
+            maintenance = self._maintenance and is_maintenance(answer)
+            error = None if maintenance else judge(ask, answer)
         except AskError as problem:
             error = str(problem)
         took = self._clock() - began
-        if answer is not None and error is None:
+        if answer is not None and error is None and not maintenance:
             user.visitor.learn(ask, answer)
         self._write(
             Record(
@@ -117,6 +124,7 @@ class Generator:
                 status=answer.status if answer else None,
                 release=answer.release if answer else None,
                 error=error,
+                maintenance=maintenance,
             )
         )
 

@@ -25,6 +25,7 @@ class Record:
     status: int | None
     release: str | None  # X-Release of the answer
     error: str | None
+    maintenance: bool = False  # the answer was the maintenance page, and that was no failure
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as it is written to requests.jsonl."""

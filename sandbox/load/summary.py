@@ -51,6 +51,7 @@ def summarize_phase(records: Sequence[Record]) -> dict[str, Any]:
     return {
         "requests": len(records),
         "failed": sum(record.error is not None for record in records),
+        "maintenance": sum(record.maintenance for record in records),
         "releases": count_releases(records),
         "p50_ms": percentile_ms(records, 0.5),
         "p99_ms": percentile_ms(records, 0.99),
@@ -67,6 +68,7 @@ def summarize(records: Sequence[Record], wanted_rate: float) -> dict[str, Any]:
     return {
         "requests": len(ordered),
         "failed": len(failures),
+        "maintenance": sum(record.maintenance for record in ordered),
         "failures": [record.as_dict() for record in failures[:FAILURES_SHOWN]],
         "releases": count_releases(ordered),
         "p50_ms": percentile_ms(measured, 0.5),

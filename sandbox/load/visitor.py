@@ -23,6 +23,7 @@ EXPECTED: Mapping[Kind, frozenset[int]] = {
 
 _ASSET = re.compile(r'(?:href|src)="(/static/[^"]+)"')
 _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
+_PAGE = re.compile(rb"We will be back soon.*<!-- shown by: \w+ -->\s*\Z", re.DOTALL)
 _COOKIE = re.compile(r"\bcsrftoken=([^;,\s]+)")
 
 
@@ -49,6 +50,14 @@ class Answer:
     def release(self) -> str | None:
         """Return the release that made the answer."""
         return self.headers.get("x-release")
+
+
+def is_maintenance(answer: Answer) -> bool:
+    """Return whether an answer is the maintenance page with all that belongs to it: it says when to ask again, and
+    nobody may keep it."""
+    headers = answer.headers
+    complete = bool(headers.get("retry-after")) and "no-store" in headers.get("cache-control", "")
+    return answer.status == 503 and complete and "x-release" not in headers and _PAGE.search(answer.body) is not None
 
 
 def judge(ask: Ask, answer: Answer) -> str | None:

@@ -165,3 +165,7 @@ def test_v7_takes_long_without_being_asked_to(repository: Path) -> None:
     forms = show(repository, "v7-slow-request-long-job", "notes/forms.py")
     assert "max_value=LONGEST_JOB, initial=30" in forms
     assert "max_value=25, initial=8" in forms
+
+
+def test_v8_names_a_release_that_nobody_built(repository: Path) -> None:
+    assert 'Release(id="of-another-build"' in show(repository, "v8-wrong-release", "sandboxapp/release.py")

@@ -19,10 +19,10 @@ PERIODIC_JOBS = (PeriodicJob(id="heartbeat", function="notes.jobs.write_heartbea
 
 
 def register(scheduler: Scheduler) -> None:
-    """Make the scheduler's entries equal to PERIODIC_JOBS; other periodic entries are cancelled."""
+    """Make the periodic entries equal to PERIODIC_JOBS; what is due once stays."""
     wanted = {job.id for job in PERIODIC_JOBS}
     for entry in scheduler.get_jobs():
-        if entry.id not in wanted:
+        if "interval" in entry.meta and entry.id not in wanted:
             scheduler.cancel(entry)
     for job in PERIODIC_JOBS:
         scheduler.schedule(

@@ -59,7 +59,7 @@ class FakeSender:
 class Bench:
     """A generator with one user, a fake clock and a log in memory."""
 
-    def __init__(self, *answers: Answer | AskError, rate: float = 10) -> None:
+    def __init__(self, *answers: Answer | AskError, rate: float = 10, maintenance: bool = False) -> None:
         self.clock = Clock()
         self.log = io.StringIO()
         self.sender = FakeSender(list(answers) or [GOOD])
@@ -67,6 +67,7 @@ class Bench:
             [User(Visitor("https://amy.sandbox.test", "keep-alive"), self.sender)],
             rate,
             self.log,
+            maintenance,
             clock=self.clock,
             now=lambda: self.clock.time + 1e9,
             sleep=self.clock.sleep,
@@ -98,6 +99,7 @@ def test_every_request_is_one_line() -> None:
         "status": 200,
         "release": "aaa",
         "error": None,
+        "maintenance": False,
     }
     assert bench.sender.closed
 
@@ -169,3 +171,18 @@ def test_stop_ends_the_starts_but_not_the_requests_in_flight() -> None:
 
     bench = asyncio.run(run())
     assert [line["error"] for line in bench.lines] == [None] * 3
+
+
+PAGE_OF_MAINTENANCE = Answer(
+    503,
+    {"retry-after": "300", "cache-control": "no-store"},
+    b"We will be back soon\n<!-- shown by: operator -->\n",
+)
+
+
+def test_the_maintenance_page_is_a_failure_unless_it_is_expected() -> None:
+    for expected in (False, True):
+        bench = Bench(GOOD, PAGE_OF_MAINTENANCE, maintenance=expected)
+        asyncio.run(bench.generator.run(0.2))
+        assert [line["maintenance"] for line in bench.lines] == [False, expected]
+        assert [line["error"] for line in bench.lines] == [None, None if expected else "unexpected status 503"]

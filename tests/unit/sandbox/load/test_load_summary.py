@@ -118,3 +118,10 @@ def test_the_rate_is_that_of_the_starts_in_whatever_order_the_answers_came() -> 
 
 def test_the_generators_own_lateness_is_shown() -> None:
     assert summarize([GOOD, replace(GOOD, late_ms=120.0)], 80)["late_ms_max"] == 120
+
+
+def test_the_maintenance_page_is_counted_apart_from_failures() -> None:
+    records = [GOOD, replace(GOOD, status=503, release=None, maintenance=True, phase="roll")]
+    summary = summarize(records, 80)
+    assert (summary["failed"], summary["maintenance"]) == (0, 1)
+    assert [summary["phases"][phase]["maintenance"] for phase in ("steady", "roll")] == [0, 1]

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from sandbox.load.visitor import STORY, Answer, Ask, Visitor, judge
+from sandbox.load.visitor import STORY, Answer, Ask, Visitor, is_maintenance, judge
 
 ORIGIN = "https://amy.sandbox.test"
 CSS = "/static/notes/site.75a34061b2fc.css"
@@ -102,3 +102,23 @@ def test_what_was_written_is_read_back(location: str) -> None:
 )
 def test_an_answer_is_judged_by_what_was_asked(kind: str, answer: Answer, verdict: str | None) -> None:
     assert judge(Ask(kind, "/"), answer) == verdict  # type: ignore[arg-type]
+
+
+SHOWN = b"<h1>We will be back soon</h1></html>\n<!-- shown by: deploy -->\n"
+COMPLETE = {"retry-after": "300", "cache-control": "no-store"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "page"),
+    [
+        (Answer(503, COMPLETE, SHOWN), True),
+        (Answer(200, COMPLETE, SHOWN), False),
+        (Answer(503, {"cache-control": "no-store"}, SHOWN), False),
+        (Answer(503, {"retry-after": "300"}, SHOWN), False),
+        (Answer(503, COMPLETE | {"x-release": "aaa"}, SHOWN), False),
+        (Answer(503, COMPLETE, SHOWN[:40]), False),
+        (Answer(503, COMPLETE, b"<h1>503 Service Temporarily Unavailable</h1>"), False),
+    ],
+)
+def test_the_maintenance_page_is_known_by_all_that_belongs_to_it(answer: Answer, page: bool) -> None:
+    assert is_maintenance(answer) is page
