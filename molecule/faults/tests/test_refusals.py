@@ -1,0 +1,70 @@
+"""What is refused before anything changes, and what is told of a lock; the scenario rolling runs these too."""
+
+from __future__ import annotations
+
+import json
+
+from sandbox.faults import DEPLOY_V2, DEPLOYS, assert_failed, assert_whole, history, said, serving, users, web
+from sandbox.fleet import Fleet
+from sandbox.proof import CallJournal, HostTrees, on, trouble
+
+
+def test_nothing_is_deployed_while_deploys_are_frozen(fleet: Fleet) -> None:
+    fleet.must("playbooks/lock.yml", "-e", '{"lock_reason": "workshop week"}')
+    run = fleet.run(*DEPLOY_V2)
+    fleet.must("playbooks/unlock.yml")
+    assert_failed(run, "workshop week")
+
+
+def test_a_torn_lock_is_moved_aside_and_told(fleet: Fleet) -> None:
+    on("worker-1", "sh", "-c", f"printf '{{\"owner\"' > {DEPLOYS}/lock.json")
+    assert f"{DEPLOYS}/lock.json" in said(fleet.deploy("v2"))
+
+
+def test_a_lock_that_somebody_elsewhere_left_is_taken_over_once_it_is_stale(fleet: Fleet) -> None:
+    then = "2026-11-01T10:10:10.000Z"
+    held = {
+        "owner": "maria@laptop", "run": "r0123456789ab", "controller": "laptop", "pid": 77, "started": "1",
+        "version": "v1", "reason": "deploy", "acquired_at": then, "heartbeat": then, "expiry": 10**9,
+    }  # fmt: skip
+    path = f"{DEPLOYS}/lock.json"
+    on("worker-1", "sh", "-c", f"echo '{json.dumps(held)}' > {path}")
+    assert_failed(fleet.run(*DEPLOY_V2), "maria@laptop", "unlock_run=r0123456789ab")
+    on("worker-1", "sh", "-c", f"echo '{json.dumps(held | {'expiry': 3600})}' > {path}")
+    assert "maria@laptop" in said(fleet.deploy("v2"))
+    assert (history()[-2]["who"], history()[-2]["result"]) == ("maria@laptop", "killed")
+
+
+def test_a_database_that_is_down_is_told_before_anything_is_published(fleet: Fleet) -> None:
+    before = serving()
+    on("db-1", "systemctl", "stop", "postgresql")
+    try:
+        run = fleet.run(*DEPLOY_V2)
+    finally:
+        on("db-1", "systemctl", "start", "postgresql")
+    assert_failed(run, "10.77.1.31", "Connection refused")
+    assert "Traceback" not in run.output
+    assert serving() == before
+
+
+def test_a_right_that_is_missing_is_told_before_anything_changes(fleet: Fleet) -> None:
+    trees, calls = HostTrees.now(tuple(web())), CallJournal.now()
+    with trouble("DescribeTargetGroups", code="AccessDenied"):
+        run = fleet.run(*DEPLOY_V2, "-e", "sandbox_banner=right")
+    assert_failed(run, "elasticloadbalancing:DescribeTargetGroups", "Allow")
+    assert HostTrees.now(tuple(web())).differences(trees) == []
+    assert calls.writes_since() == []
+
+
+def test_redis_that_is_down_is_told_before_anything_changes_and_the_next_plain_deploy_converges(fleet: Fleet) -> None:
+    before = HostTrees.now(tuple(web()))
+    on("worker-1", "systemctl", "stop", "redis-server")
+    try:
+        with users("redis") as seen:
+            run = fleet.run(*DEPLOY_V2)
+    finally:
+        on("worker-1", "systemctl", "start", "redis-server")
+    assert_failed(run, "Redis", "10.77.1.21")
+    assert seen.summary["failures"] == []
+    assert HostTrees.now(tuple(web())).differences(before) == []
+    assert_whole(fleet)
