@@ -9,10 +9,10 @@ export PYTHONPATH := $(CURDIR)
 export LC_ALL := C.UTF-8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docs lint unit check test sanity image up down demo build
+.PHONY: help setup lock docs lint unit check test test-all faults sanity image up down demo build
 
 help: ## Show what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 setup: .venv/.complete ## Install the tools into .venv, as pinned
 
@@ -23,7 +23,8 @@ setup: .venv/.complete ## Install the tools into .venv, as pinned
 	touch $@
 
 lock: setup ## Pin the newest versions of all Python dependencies
-	for name in requirements/dev sandbox/app/requirements sandbox/aws/requirements; do \
+	for name in requirements/dev sandbox/app/requirements sandbox/aws/requirements $$(find roles/*/files -name '*.in'); do \
+	  name=$${name%.in}; \
 	  uv pip compile --universal --generate-hashes --upgrade --quiet --python-version 3.11 \
 	    --custom-compile-command "make lock" --output-file $$name.txt $$name.in; \
 	done
@@ -41,7 +42,7 @@ lint: setup ## Run every linter
 unit: setup ## Run the tests that need no container
 	# Apart, because whatever has loaded Ansible's controller is a controller for good, and modules run on hosts.
 	pytest --numprocesses 2 tests/unit/plugins/modules tests/unit/plugins/module_utils tests/unit/sandbox
-	pytest --numprocesses 2 tests/unit/plugins/filter tests/unit/plugins/lookup tests/unit/plugins/test tests/templates tests/contract
+	pytest --numprocesses 2 tests/unit/plugins/filter tests/unit/plugins/lookup tests/unit/plugins/plugin_utils tests/unit/plugins/test tests/templates tests/contract
 
 check: lint unit ## The quick half of the tests: linters and everything without containers
 
@@ -49,8 +50,16 @@ image: setup ## Build the image of the local machines, where it is missing or ou
 	sandbox/engine
 	sandbox/image/build
 
-test: check image ## Run all tests; ONLY=nginx runs one scenario
+test: $(if $(ONLY),,check) image ## Run all tests; ONLY=nginx runs one scenario
 	python -m tools.scenarios $(ONLY)
+
+test-all: check image ## Run every scenario, on Debian 12 and on Debian 13
+	python -m tools.scenarios $(or $(ONLY),--all)
+	WEBAPPS_DISTRIBUTION=trixie sandbox/image/build
+	WEBAPPS_DISTRIBUTION=trixie python -m tools.scenarios $(or $(ONLY),--all)
+
+faults: image ## Break a fleet in every phase of a deploy, under load, and see the next deploy repair it
+	python -m tools.scenarios faults
 
 sanity: setup ## Run ansible-test sanity
 	python -m tools.sanity

@@ -1,11 +1,15 @@
 """Run Molecule scenarios: the roles' side by side, then the fleets' one after the other, and print how each ended.
 
-``python -m tools.scenarios`` runs all, ``python -m tools.scenarios nginx rolling`` those named.
-Each scenario's output goes to ``out/test/<scenario>.log``; a failed one's end is printed.
+``python -m tools.scenarios`` runs those of `make test`, ``--all`` every one, ``python -m tools.scenarios nginx`` one by
+its name; with WEBAPPS_DISTRIBUTION=trixie they run on another Debian. Each scenario's output goes to
+``out/test/<distribution>/<scenario>.log``; a failed one's end is printed, and last of all why each failed.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,12 +18,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parent.parent
-LOGS = ROOT / "out" / "test"
-# They share one network and one AWS account, so they run alone.
-FLEETS = ("single", "rolling")
+LOGS = ROOT / "out" / "test" / (os.environ.get("WEBAPPS_DISTRIBUTION") or "bookworm")
+# What boots a fleet: there is one network and one AWS account for all of them, so they run alone.
+FLEET_PLAYBOOK = "sandbox/up.yml"
+# Releases that the scenarios of one run have built, for each other; of an earlier run they may be another code's.
+ARTIFACTS = ROOT / ".cache" / "artifacts"
 SIDE_BY_SIDE = 2
-TAIL_LINES = 80
+# Takes as long as the other fleets together: part of `make test-all`, or run by its name.
+LONG = frozenset({"faults", "operations"})
+TAIL_LINES = 40
+# Why a scenario failed, in the words of pytest or Ansible; Molecule's frame and colours stand around them.
+FRAME = re.compile(r"\x1b\[[0-9;]*m|^\s*│ ?")
+CAUSE = re.compile(r"E   |FAILED |ERROR at |fatal: |failed: |\[ERROR\]|_{3,} test_")
+CAUSE_LINES, CAUSE_WIDTH = 24, 200
+ALL = "--all"
 
 
 @dataclass(frozen=True)
@@ -36,17 +51,29 @@ class Outcome:
         return f"{'passed' if self.passed else 'FAILED'}  {self.seconds:6.0f} s  {self.scenario}"
 
 
-def all_scenarios() -> list[str]:
-    """Every scenario, the fleets last."""
-    names = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")}
-    return sorted(names - set(FLEETS)) + [name for name in FLEETS if name in names]
+def is_fleet(scenario: Path) -> bool:
+    """Whether a scenario, by its molecule.yml, boots the local fleet."""
+    described = yaml.safe_load(scenario.read_text()) or {}
+    playbooks = described.get("ansible", {}).get("playbooks", {})
+    return str(playbooks.get("create", "")).endswith(FLEET_PLAYBOOK)
+
+
+def all_scenarios(directory: Path = ROOT / "molecule") -> tuple[list[str], list[str]]:
+    """The names of the roles' scenarios and those of the fleets'."""
+    found = sorted(directory.glob("*/molecule.yml"))
+    fleets = [path.parent.name for path in found if is_fleet(path)]
+    return [path.parent.name for path in found if path.parent.name not in fleets], fleets
 
 
 def chosen(asked: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The scenarios to run. Raises SystemExit for one that does not exist."""
-    if unknown := sorted(set(asked) - set(known)):
-        raise SystemExit(f"there is no scenario {', '.join(unknown)}; there are {', '.join(known)}")
-    return [name for name in known if not asked or name in asked]
+    """Those of the known scenarios that are asked for, by name or `--all`; asking for none leaves out the long ones."""
+    return [name for name in known if name in asked or ALL in asked or (not asked and name not in LONG)]
+
+
+def causes(log: str) -> list[str]:
+    """The lines of a scenario's output that tell why it failed, the last of them."""
+    lines = (FRAME.sub("", FRAME.sub("", line)) for line in log.splitlines())
+    return [line[:CAUSE_WIDTH] for line in lines if CAUSE.match(line)][-CAUSE_LINES:]
 
 
 def run(scenario: str) -> Outcome:
@@ -60,15 +87,20 @@ def run(scenario: str) -> Outcome:
 
 
 def main(asked: Sequence[str]) -> int:
+    roles, fleets = all_scenarios()
+    if unknown := sorted(set(asked) - {ALL, *roles, *fleets}):
+        raise SystemExit(f"there is no scenario {', '.join(unknown)}; there are {', '.join(roles + fleets)}")
     LOGS.mkdir(parents=True, exist_ok=True)
-    scenarios = chosen(asked, all_scenarios())
+    shutil.rmtree(ARTIFACTS, ignore_errors=True)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        outcomes = list(pool.map(run, [name for name in scenarios if name not in FLEETS]))
-    outcomes += [run(name) for name in scenarios if name in FLEETS]
+        outcomes = list(pool.map(run, chosen(asked, roles)))
+    outcomes += [run(name) for name in chosen(asked, fleets)]
     failed = [outcome for outcome in outcomes if not outcome.passed]
     for outcome in failed:
         tail = outcome.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         print(f"\n===== {outcome.scenario}, the end of {outcome.log.relative_to(ROOT)}", *tail, sep="\n")
+    for outcome in failed:
+        print(f"\n===== why {outcome.scenario} failed", *causes(outcome.log.read_text(errors="replace")), sep="\n")
     print(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} scenarios passed")
     return int(bool(failed))
 

@@ -13,6 +13,7 @@ import yaml
 ROOT = Path(__file__).parent.parent.parent
 ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8"}
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+LOOKUPS = sorted({path.stem for path in (ROOT / "plugins/lookup").iterdir() if path.suffix in {".py", ".yml"}})
 MODULES = sorted(path for path in (ROOT / "plugins/modules").glob("*.py") if path.stem != "__init__")
 
 
@@ -36,6 +37,15 @@ def test_a_playbook_has_valid_syntax(playbook: Path) -> None:
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
 def test_a_playbooks_name_can_be_called_by_its_full_name(playbook: Path) -> None:
     assert playbook.stem.isidentifier()
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+def test_a_lookup_documents_itself(lookup: str) -> None:
+    command = [Path(sys.executable).with_name("ansible-doc"), "--type", "lookup", f"carpentries.webapps.{lookup}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert result.returncode == 0, result.stderr
+    assert "EXAMPLES:" in result.stdout
+    assert "RETURN VALUES:" in result.stdout
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)

@@ -1,0 +1,57 @@
+"""Every Molecule scenario goes through what a role must stand, and says it in a few lines over one shared base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tools.scenarios import ALL, all_scenarios, causes, chosen
+
+ROOT = Path(__file__).parent.parent.parent
+ROLES, FLEETS = all_scenarios()
+BASE = ROOT / ".config/molecule/config.yml"
+# In this order; other steps may stand between them.
+ROLE_STEPS = ["check", "converge", "idempotence", "verify", "destroy"]
+FLEET_STEPS = ["converge", "idempotence", "verify", "destroy"]
+LINES = 30
+
+
+def steps(scenario: str) -> list[str]:
+    own: dict[str, Any] = yaml.safe_load((ROOT / f"molecule/{scenario}/molecule.yml").read_text()) or {}
+    base = yaml.safe_load(BASE.read_text())
+    sequence: list[str] = own.get("scenario", {}).get("test_sequence", base["scenario"]["test_sequence"])
+    return sequence
+
+
+@pytest.mark.parametrize("scenario", ROLES)
+def test_a_roles_scenario_checks_before_it_converges_and_converges_twice(scenario: str) -> None:
+    assert [step for step in steps(scenario) if step in ROLE_STEPS][-len(ROLE_STEPS) :] == ROLE_STEPS
+
+
+@pytest.mark.parametrize("scenario", FLEETS)
+def test_a_fleets_scenario_configures_it_twice(scenario: str) -> None:
+    assert [step for step in steps(scenario) if step in FLEET_STEPS][-len(FLEET_STEPS) :] == FLEET_STEPS
+
+
+@pytest.mark.parametrize("scenario", ROLES + FLEETS)
+def test_a_scenario_is_verified_by_tests_of_its_own(scenario: str) -> None:
+    assert list((ROOT / f"molecule/{scenario}/tests").glob("test_*.py"))
+
+
+@pytest.mark.parametrize("scenario", ROLES + FLEETS)
+def test_a_scenario_says_only_what_differs_from_the_shared_base(scenario: str) -> None:
+    assert len((ROOT / f"molecule/{scenario}/molecule.yml").read_text().splitlines()) <= LINES
+
+
+def test_nothing_asked_for_leaves_out_the_long_ones_which_a_name_or_all_brings() -> None:
+    assert chosen([], ["rolling", "operations"]) == ["rolling"]
+    assert chosen(["operations"], ["rolling", "operations"]) == ["operations"]
+    assert chosen([ALL], ["rolling", "operations"]) == ["rolling", "operations"]
+
+
+def test_why_a_scenario_failed_is_told_without_the_frame_that_molecule_draws() -> None:
+    log = "  \x1b[2m│\x1b[0m E   assert 502 == 200\nINFO  destroy\n  │ FAILED tests/test_x.py::test_y - assert\n"
+    assert causes(log) == ["E   assert 502 == 200", "FAILED tests/test_x.py::test_y - assert"]
