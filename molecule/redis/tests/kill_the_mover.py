@@ -1,7 +1,7 @@
 """Kill the process that is connected to a Redis, as soon as the database there holds so many keys.
 
 Runs on the mover's machine: a look from outside takes longer than the rest of the move. Called with the address, the
-authority's file, the database, the number of keys, and the user's password on the standard input; ends when it has killed.
+authority's file, the database and the number of keys; the user's password comes on standard input.
 """
 
 from __future__ import annotations

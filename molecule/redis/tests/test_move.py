@@ -90,7 +90,13 @@ def killed_at(keys: int) -> bool:
     """Whether a move was killed, with SIGKILL, as soon as the target held so many keys."""
     # `timeout` ends it where nothing was killed.
     command = ["docker", "exec", "--interactive", "webapps-redis-client", "timeout", "300", "python3", "-c"]
-    arguments = [KILLER.read_text(), address("webapps-redis-service"), "/etc/ssl/redis-ca.pem", str(DATABASE), str(keys)]
+    arguments = [
+        KILLER.read_text(),
+        address("webapps-redis-service"),
+        "/etc/ssl/redis-ca.pem",
+        str(DATABASE),
+        str(keys),
+    ]
     with subprocess.Popen([*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killer:
         assert killer.stdin
         assert killer.stdout
