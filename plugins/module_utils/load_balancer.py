@@ -67,6 +67,7 @@ class LoadBalancer:
     ``scaling`` is asked about the same targets.
     ``clock`` gives seconds that only grow, ``sleep`` waits for so many; ``timeout`` (seconds) replaces the deadline
     that follows from the groups' own attributes; in ``check_mode`` nothing is registered, deregistered or awaited.
+    ``expected_healthy`` are taken to be healthy, whatever the balancer says: for a look ahead.
     All methods raise WebappsError with what AWS says about every member.
     """
 
@@ -81,6 +82,7 @@ class LoadBalancer:
         sleep: Callable[[float], None],
         timeout: int | None = None,
         check_mode: bool = False,
+        expected_healthy: Sequence[Target] = (),
     ) -> None:
         self.api = api
         self.targets = targets
@@ -93,6 +95,8 @@ class LoadBalancer:
         self.members = declared_members(self.groups, targets)
         self.found = api.health(self.groups)
         check_ports(self.members, self.found)
+        by_then = declared_members(self.groups, expected_healthy)
+        self.found = {**self.found, **{member.key: HEALTHY for member in by_then}}
 
     def observe(
         self, minimum_healthy: str, batches: Sequence[str] = (), hosts: int = 0, rights: Rights | None = None

@@ -90,6 +90,13 @@ options:
     type: str
     choices: [refuse, stay]
     default: refuse
+  expected_healthy:
+    description:
+      - Hosts that will be back, and healthy, by the time that the O(targets) leave, in the form of O(targets).
+      - For a look ahead at the later batches of a roll, so it counts in check mode only.
+    type: list
+    elements: dict
+    default: []
   batches:
     description:
       - With O(state=observed), how the fleet would leave, written as C(serial) of a play, for example V([1, 50%]).
@@ -320,6 +327,7 @@ ARGUMENTS: dict[str, Any] = {
     "wait_for": {"type": "str", "choices": ["draining", "unused"], "default": "draining"},
     "minimum_healthy": {"type": "str", "default": "1"},
     "too_few_left": {"type": "str", "choices": ["refuse", "stay"], "default": "refuse"},
+    "expected_healthy": {"type": "list", "elements": "dict", "default": []},
     "timeout": {"type": "int"},
     "auto_scaling": {"type": "str", "choices": ["refuse", "standby", "ignore"], "default": "refuse"},
     "batches": {"type": "list", "elements": "str", "default": []},
@@ -347,7 +355,8 @@ def run(module: AnsibleAWSModule) -> dict[str, Any]:
         "check_mode": module.check_mode,
     }
     scaling = AutoScaling(scaling_api, targets, wanted["auto_scaling"], **how)
-    balancer = LoadBalancer(api, wanted["target_groups"], targets, scaling, **how)
+    expected = [Target.declared(target) for target in wanted["expected_healthy"]] if module.check_mode else []
+    balancer = LoadBalancer(api, wanted["target_groups"], targets, scaling, expected_healthy=expected, **how)
     if wanted["state"] == "observed":
         # Nothing depends on its answer, so it gets little time.
         rights = Rights(lambda service: module.client(service, config=one_attempt(connect=3, read=10)))

@@ -90,6 +90,18 @@ def test_check_mode_makes_no_call_that_writes(run: Run, aws: FakeAws) -> None:
     assert aws.writes() == []
 
 
+def test_a_look_ahead_counts_the_hosts_that_are_back_by_then(run: Run, aws: FakeAws) -> None:
+    """The host that is out is rolled first; as of now the other one could not leave, by its turn it can."""
+    web_2 = {"name": "web-2", "instance_id": "i-2"}
+    aws.drain(aws.groups[0], "i-1")
+    assert run("out_of_service", web_2, _ansible_check_mode=True)["failed"]
+    foreseen = run("out_of_service", web_2, expected_healthy=[WEB_1], _ansible_check_mode=True)
+    assert (foreseen["changed"], foreseen["targets"][0]["action"]) == (True, "deregister")
+    # Whoever really leaves depends on what is, not on what is hoped for.
+    assert run("out_of_service", web_2, expected_healthy=[WEB_1])["failed"]
+    assert aws.writes() == []
+
+
 def test_a_refusal_is_a_message_and_no_traceback(run: Run) -> None:
     result = run("out_of_service", WEB_1, minimum_healthy="100%")
     assert result["failed"]
