@@ -58,8 +58,8 @@ test-all: check image ## Run every scenario, on Debian 12 and on Debian 13
 	WEBAPPS_DISTRIBUTION=trixie sandbox/image/build
 	WEBAPPS_DISTRIBUTION=trixie python -m tools.scenarios $(or $(ONLY),--all)
 
-faults: image ## Break a fleet in every phase of a deploy, under load, and see the next deploy repair it
-	python -m tools.scenarios faults
+faults: image ## Break fleets in every phase of a deploy, under load, and see the next deploy repair them
+	python -m tools.scenarios faults single
 
 sanity: setup ## Run ansible-test sanity
 	python -m tools.sanity

@@ -232,45 +232,6 @@ def test_a_changed_environment_variable_rolls_like_new_code_with_hooks_and_notif
         assert not old & processes(host, "gunicorn")
 
 
-def test_going_back_takes_no_version_and_fails_no_request(fleet: Fleet, roll: Roll) -> None:
-    old = next(release for release in roll.users.summary["releases"] if release not in web_releases().values())
-    with load(OUT / "rollback", steady=5) as users, users.roll():
-        run = fleet.must("playbooks/rollback.yml")
-    assert users.summary["failures"] == []
-    assert set(web_releases().values()) == {old}
-    assert f"The fleet goes back to v1 ({old})." in run.output
-    assert "notes.0002_note_topic" in run.output, "it says which migrations stay"
-    assert set(live_releases().values()) == {old}
-    assert len(processes("worker-1", "rqscheduler")) == 1
-    assert transitions().healthy_now() == 3
-
-
-def test_what_was_left_is_bad_and_nothing_goes_back_to_it(fleet: Fleet, roll: Roll) -> None:
-    left = set(roll.users.summary["releases"]) - set(web_releases().values())
-    assert {states(host)[release] for host in FLEET for release in left} == {"bad"}
-    again = fleet.run("playbooks/rollback.yml")
-    assert again.code != 0
-    assert "There is no release to go back to" in " ".join(again.output.split())
-
-
-def test_a_release_that_fails_on_the_second_host_is_taken_back_from_all(fleet: Fleet, roll: Roll) -> None:
-    before, second = web_releases(), "web-2"
-    path = f"{{{{ '/nowhere/' if inventory_hostname == '{second}' else '/healthz/' }}}}"
-    with load(OUT / "second_host", steady=5) as users, users.roll():
-        run = fleet.run(
-            "playbooks/deploy.yml", "-e", json.dumps({"deploy_version": "v2", "gunicorn_health_path": path} | SOON)
-        )
-    said = " ".join(run.output.split())
-    assert run.code != 0
-    assert users.summary["failures"] == []
-    assert len(users.summary["releases"]) == 2, "the first host served it for a while"
-    assert f"The fleet went back to v1 ({before[second]})." in said, run.tail()
-    assert "GET http" in said
-    assert web_releases() == before
-    assert set(live_releases().values()) == set(before.values())
-    assert transitions().healthy_now() == 3
-
-
 BAD_INPUT = {
     "an unknown ref": ("deploy_version.*v99", {"deploy_version": "v99"}),
     "an unreachable repository": ("app_release_repository", {"app_release_repository": "git://10.77.0.10/nothing.git"}),
@@ -321,6 +282,46 @@ def test_a_broken_release_never_receives_a_request(fleet: Fleet, roll: Roll, ver
     assert users.summary["failures"] == []
     assert set(users.summary["releases"]) == set(before.values())
     assert web_releases() == before
+    assert transitions().healthy_now() == 3
+
+
+def test_going_back_takes_no_version_passes_over_what_failed_and_fails_no_request(fleet: Fleet, roll: Roll) -> None:
+    """Since v2 replaced v1 there were a deploy of the same, one of another environment, and two that failed."""
+    old = next(release for release in roll.users.summary["releases"] if release not in web_releases().values())
+    with load(OUT / "rollback", steady=5) as users, users.roll():
+        run = fleet.must("playbooks/rollback.yml")
+    assert users.summary["failures"] == []
+    assert set(web_releases().values()) == {old}
+    assert f"The fleet goes back to v1 ({old})." in run.output
+    assert "notes.0002_note_topic" in run.output, "it says which migrations stay"
+    assert set(live_releases().values()) == {old}
+    assert len(processes("worker-1", "rqscheduler")) == 1
+    assert transitions().healthy_now() == 3
+
+
+def test_what_was_left_is_bad_and_nothing_goes_back_to_it(fleet: Fleet, roll: Roll) -> None:
+    left = set(roll.users.summary["releases"]) - set(web_releases().values())
+    assert {states(host)[release] for host in FLEET for release in left} == {"bad"}
+    again = fleet.run("playbooks/rollback.yml")
+    assert again.code != 0
+    assert "There is no release to go back to" in " ".join(again.output.split())
+
+
+def test_a_release_that_fails_on_the_second_host_is_taken_back_from_all(fleet: Fleet, roll: Roll) -> None:
+    before, second = web_releases(), "web-2"
+    path = f"{{{{ '/nowhere/' if inventory_hostname == '{second}' else '/healthz/' }}}}"
+    with load(OUT / "second_host", steady=5) as users, users.roll():
+        run = fleet.run(
+            "playbooks/deploy.yml", "-e", json.dumps({"deploy_version": "v2", "gunicorn_health_path": path} | SOON)
+        )
+    said = " ".join(run.output.split())
+    assert run.code != 0
+    assert users.summary["failures"] == []
+    assert len(users.summary["releases"]) == 2, "the first host served it for a while"
+    assert f"The fleet went back to v1 ({before[second]})." in said, run.tail()
+    assert "GET http" in said
+    assert web_releases() == before
+    assert set(live_releases().values()) == set(before.values())
     assert transitions().healthy_now() == 3
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+
 import pytest
 
+from sandbox.faults import DEPLOY_V2, PUBLISH, disturbed
 from sandbox.fleet import ROOT, WEB_HOSTS, Fleet, Load, load, web_releases
-from sandbox.proof import changed_hosts, processes
+from sandbox.proof import changed_hosts, live_releases, processes
 from sandbox.site import Site
 
 OUT = ROOT / "out" / "test" / "single"
@@ -17,10 +24,17 @@ def fleet() -> Fleet:
     return Fleet(OUT / "logs", inventory="molecule/single/inventory")
 
 
+@contextlib.contextmanager
+def clicking(name: str) -> Iterator[Load]:
+    """Users of the server, all the time; what they saw is in the summary afterwards."""
+    with load(OUT / name, connect=f"{HOST['web-1']}:443", steady=5) as users, users.roll():
+        yield users
+
+
 @pytest.fixture(scope="module")
 def users(fleet: Fleet) -> Load:
     fleet.deploy("v1")
-    with load(OUT / "load", connect=f"{HOST['web-1']}:443") as users, users.roll():
+    with clicking("load") as users:
         fleet.deploy("v2")
     return users
 
@@ -44,3 +58,35 @@ def test_redeploying_the_same_version_changes_nothing_and_restarts_nothing(fleet
     before = processes("web-1", "gunicorn", "rqworker", "rqscheduler")
     assert changed_hosts(fleet.deploy("v2").output) == set()
     assert processes("web-1", "gunicorn", "rqworker", "rqscheduler") == before
+
+
+def test_a_broken_release_never_receives_a_request(fleet: Fleet, users: Load) -> None:
+    before = web_releases(HOST)
+    broken = {"deploy_version": "v5-error-500", "gunicorn_health_timeout": 20}
+    with clicking("broken") as seen:
+        run = fleet.run("playbooks/deploy.yml", "-e", json.dumps(broken))
+    assert run.code != 0
+    assert "500" in run.output
+    assert seen.summary["failures"] == []
+    assert set(seen.summary["releases"]) == set(before.values()) == set(web_releases(HOST).values())
+
+
+def test_a_controller_killed_while_it_publishes_fails_no_request_and_the_next_deploy_converges(
+    fleet: Fleet, users: Load
+) -> None:
+    changed = ("-e", "sandbox_banner=killed")
+    with clicking("killed") as seen:
+        run = disturbed(fleet, PUBLISH, lambda group: os.killpg(group, signal.SIGKILL), *DEPLOY_V2, *changed)
+        assert run.code == -signal.SIGKILL
+        fleet.deploy("v2", *changed)
+    assert seen.summary["failures"] == []
+    assert live_releases(tuple(HOST)) == web_releases(HOST)
+    assert changed_hosts(fleet.deploy("v2", *changed).output) == set()
+
+
+def test_going_back_passes_over_what_failed_and_fails_no_request(fleet: Fleet, users: Load) -> None:
+    (old,) = set(users.summary["releases"]) - set(web_releases(HOST).values())
+    with clicking("rollback") as seen:
+        fleet.must("playbooks/rollback.yml")
+    assert seen.summary["failures"] == []
+    assert web_releases(HOST) == {"web-1": old}
