@@ -33,8 +33,12 @@ AWS = {
 # must not take them from the hosts, nor the hosts from the users (`nice` goes on where it may not raise a priority).
 BESIDE_THE_FLEET = ("nice", "-n", "19")
 USERS = ("nice", "-n", "-10")
-# Six machines that all work at once on two processors would show nothing but that.
-FORKS = "2"
+ANSIBLE = {
+    # Six machines that all work at once on two processors would show nothing but that.
+    "ANSIBLE_FORKS": "2",
+    "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "sandbox" / "callbacks"),
+    "ANSIBLE_CALLBACKS_ENABLED": "kept_modules",
+}
 
 
 class FleetError(Exception):
@@ -65,7 +69,7 @@ class Fleet:
         # A test runs under Molecule, whose settings for Ansible are not those a person has.
         foreign = ("ANSIBLE_", "MOLECULE_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-        return {**inherited, **AWS, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}", "ANSIBLE_FORKS": FORKS}
+        return {**inherited, **AWS, **ANSIBLE, "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
 
     def run(self, playbook: str, *arguments: str) -> Run:
         """Run a playbook to its end, whatever that is."""

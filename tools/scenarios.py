@@ -24,8 +24,9 @@ ROOT = Path(__file__).parent.parent
 LOGS = ROOT / "out" / "test" / (os.environ.get("WEBAPPS_DISTRIBUTION") or "bookworm")
 # What boots a fleet: there is one network and one AWS account for all of them, so they run alone.
 FLEET_PLAYBOOK = "sandbox/up.yml"
-# Releases that the scenarios of one run have built, for each other; of an earlier run they may be another code's.
-ARTIFACTS = ROOT / ".cache" / "artifacts"
+# What the scenarios of one run have made for each other: releases, and packed modules. Of an earlier run they may be
+# another code's.
+KEPT = (ROOT / ".cache" / "artifacts", ROOT / ".cache" / "modules")
 SIDE_BY_SIDE = 2
 # Takes as long as the other fleets together: part of `make test-all`, or run by its name.
 LONG = frozenset({"faults", "operations"})
@@ -91,7 +92,8 @@ def main(asked: Sequence[str]) -> int:
     if unknown := sorted(set(asked) - {ALL, *roles, *fleets}):
         raise SystemExit(f"there is no scenario {', '.join(unknown)}; there are {', '.join(roles + fleets)}")
     LOGS.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(ARTIFACTS, ignore_errors=True)
+    for directory in KEPT:
+        shutil.rmtree(directory, ignore_errors=True)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         outcomes = list(pool.map(run, chosen(asked, roles)))
     outcomes += [run(name) for name in chosen(asked, fleets)]
