@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from sandbox.fleet import BALANCER, DOMAIN, ROOT, STATE, Fleet, FleetError, load, web_releases
+from sandbox.fleet import BALANCER, BUSY, DOMAIN, ROOT, STATE, Fleet, FleetError, load, web_releases
 
 OUT = ROOT / "out" / "demo"
 SLOWEST_RATIO = 3
@@ -53,7 +53,7 @@ def main() -> int:
         timed("Boot six machines, an AWS account and a balancer", lambda: fleet.must("sandbox/up.yml"))
         timed("Configure the hosts: playbooks/site.yml", fleet.site)
         timed("Deploy v1: playbooks/deploy.yml", lambda: fleet.deploy("v1"))
-        with load(OUT) as users, users.roll():
+        with load(OUT, rate=BUSY) as users, users.roll():
             timed("Deploy v2, users clicking: playbooks/deploy.yml", lambda: fleet.deploy("v2"))
     except FleetError as error:
         print(f"\n{error}", file=sys.stderr)

@@ -41,6 +41,11 @@ ANSIBLE = {
 }
 
 
+# Requests a second: of most tests, whose machines have little to spare, and of the demo and the main roll.
+RATE = 40
+BUSY = 80
+
+
 class FleetError(Exception):
     """A playbook of the fleet ended otherwise than it should; the text is the end of its output."""
 
@@ -185,7 +190,7 @@ class Load:
 
 @contextlib.contextmanager
 def load(
-    out: Path, *, connect: str = f"{BALANCER}:443", rate: float = 80, steady: float = 20, maintenance: bool = False
+    out: Path, *, connect: str = f"{BALANCER}:443", rate: float = RATE, steady: float = 20, maintenance: bool = False
 ) -> Iterator[Load]:
     """Constant load while the body runs; ``steady`` seconds (0 or more) pass before it and a quarter of them after.
 

@@ -207,10 +207,10 @@ print(sum(not connection.hexists(key, "death") for key in keys))
 
 
 def files(host: Host) -> str:
-    """Every file of the host that a person laid down or a role would write, with its owner, mode and content."""
+    """Every file of the host that a person laid down or a role would write: owner, mode, target, size, last change."""
     places = f"{ROOT} /etc/nginx /etc/supervisor /etc/letsencrypt /etc/redis /etc/systemd/system"
     skipped = "-name logs -o -name __pycache__"
-    shown = "-printf '%p %u:%g %m %l ' -type f -exec sha256sum {} \\; -o -printf '\\n'"
+    shown = "-type d -printf '%p %u:%g %m\\n' -o -printf '%p %u:%g %m %l %s %C@\\n'"
     return str(host.check_output(f"find {places} \\( {skipped} \\) -prune -o {shown} | sort"))
 
 

@@ -20,7 +20,7 @@ import httpx
 import pytest
 import yaml
 
-from sandbox.fleet import DOMAIN, ROOT, STATE, WEB_HOSTS, Fleet, Load, load, web_releases
+from sandbox.fleet import BUSY, DOMAIN, ROOT, STATE, WEB_HOSTS, Fleet, Load, load, web_releases
 from sandbox.proof import (
     FLEET,
     CallJournal,
@@ -117,7 +117,7 @@ class Roll:
 def roll(fleet: Fleet, site: Site) -> Roll:
     fleet.deploy("v1")
     old_css, job = site.stylesheet(), site.enqueue(LONG_JOB_SECONDS)
-    with load(OUT / "load") as users, SlowPages.open(site) as visitor, users.roll():
+    with load(OUT / "load", rate=BUSY) as users, SlowPages.open(site) as visitor, users.roll():
         began = time.time()
         fleet.deploy("v2")
         ended = time.time()

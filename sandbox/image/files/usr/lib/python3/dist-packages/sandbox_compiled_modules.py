@@ -8,8 +8,7 @@ Only the distribution's Python does this, never an application's environment.
 from __future__ import annotations
 
 import _imp
-import hashlib
-import importlib.util
+import importlib._bootstrap_external as importing
 import marshal
 import os
 import zipimport
@@ -22,7 +21,9 @@ compile_source = zipimport._compile_source  # type: ignore[attr-defined]
 
 
 def compile_once(path: str, source: bytes) -> CodeType:
-    name = hashlib.sha256(importlib.util.MAGIC_NUMBER + source).hexdigest()
+    # As Python names what it keeps of files by their content; hashlib would take longer to load than this to run.
+    hashed = _imp.source_hash(importing._RAW_MAGIC_NUMBER, source)  # type: ignore[attr-defined]
+    name = f"{hashed.hex()}-{len(source)}"
     try:
         with open(os.path.join(KEPT, name), "rb") as kept:
             code: CodeType = marshal.load(kept)
