@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from sandbox.fleet import BALANCER, BUSY, DOMAIN, ROOT, STATE, Fleet, FleetError, load, web_releases
+from sandbox.fleet import BALANCER, BUSY, DOMAIN, ONE_AT_A_TIME, ROOT, STATE, Fleet, FleetError, load, web_releases
 
 OUT = ROOT / "out" / "demo"
 SLOWEST_RATIO = 3
@@ -54,7 +54,7 @@ def main() -> int:
         timed("Configure the hosts: playbooks/site.yml", fleet.site)
         timed("Deploy v1: playbooks/deploy.yml", lambda: fleet.deploy("v1"))
         with load(OUT, rate=BUSY) as users, users.roll():
-            timed("Deploy v2, users clicking: playbooks/deploy.yml", lambda: fleet.deploy("v2"))
+            timed("Deploy v2, users clicking: playbooks/deploy.yml", lambda: fleet.deploy("v2", ONE_AT_A_TIME))
     except FleetError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -44,6 +44,8 @@ ANSIBLE = {
 # Requests a second: of most tests, whose machines have little to spare, and of the demo and the main roll.
 RATE = 40
 BUSY = 80
+# Where it is measured how long users wait: hosts that work for a deploy at the same time take each other's processors.
+ONE_AT_A_TIME = "--forks=1"
 
 
 class FleetError(Exception):

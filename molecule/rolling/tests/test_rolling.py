@@ -20,7 +20,7 @@ import httpx
 import pytest
 import yaml
 
-from sandbox.fleet import BUSY, DOMAIN, ROOT, STATE, WEB_HOSTS, Fleet, Load, load, web_releases
+from sandbox.fleet import BUSY, DOMAIN, ONE_AT_A_TIME, ROOT, STATE, WEB_HOSTS, Fleet, Load, load, web_releases
 from sandbox.proof import (
     FLEET,
     CallJournal,
@@ -119,8 +119,7 @@ def roll(fleet: Fleet, site: Site) -> Roll:
     old_css, job = site.stylesheet(), site.enqueue(LONG_JOB_SECONDS)
     with load(OUT / "load", rate=BUSY) as users, SlowPages.open(site) as visitor, users.roll():
         began = time.time()
-        # How long users wait is measured here, and all hosts share two processors: one at a time works for the deploy.
-        fleet.deploy("v2", "--forks=1")
+        fleet.deploy("v2", ONE_AT_A_TIME)
         ended = time.time()
     return Roll(users, visitor.statuses, job, began, ended, old_css, site.stylesheet())
 
