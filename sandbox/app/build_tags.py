@@ -151,7 +151,8 @@ def build(output: Path, app: Path = HERE) -> bool:
             commit_tag(git, tag, app / "tags" / f"{tag.name}.patch")
         git.run("branch", "--force", BRANCH, BRANCH_TIP)
         git.run("checkout", "--quiet", BRANCH)
-        git.run("clone", "--quiet", "--bare", "--no-local", str(tree), str(bare))
+        # Without the template's samples of hooks: who copies the repository to a host copies file by file.
+        git.run("clone", "--quiet", "--bare", "--no-local", "--template=", str(tree), str(bare))
         git.run("--git-dir", str(bare), "remote", "remove", "origin")
         return put(bare, output)
 
