@@ -19,41 +19,9 @@ description:
     C(adopted/repo), and processes that run from it go on.
   - Nothing is written into the tree that runs, but for the links to O(shared) directories. A call that was killed is
     made good by the next one.
+extends_documentation_fragment:
+  - carpentries.webapps.legacy_server
 options:
-  root:
-    description: The application's directory, named after its domain.
-    type: path
-    required: true
-  programs:
-    description: What this host is to run; a program of another kind would have no successor and is refused.
-    type: list
-    elements: str
-    choices: [gunicorn, rqworker, rqscheduler]
-    required: true
-  app:
-    description: The WSGI application that gunicorn is to serve, V(module:callable). Another one is refused.
-    type: str
-    default: ""
-  aliases:
-    description: Further names of the site that its virtual host may have.
-    type: list
-    elements: str
-    default: []
-  certificate:
-    description: The certificate chain that nginx is to serve; empty without TLS. The virtual host must have the same.
-    type: str
-    default: ""
-  challenges:
-    description: The directory in which nginx is to have the files of ACME challenges.
-    type: str
-    default: ""
-  shared:
-    description:
-      - Directories that the application stores files in, relative to the source. An import moves them to C(shared/) of
-        O(root) and leaves links to them.
-    type: list
-    elements: str
-    default: []
   group:
     description: The group that may read releases and environment files, usually the application's.
     type: str

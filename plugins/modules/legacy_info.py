@@ -15,41 +15,8 @@ description:
     inside, gunicorn, rqworker and rqscheduler as programs of supervisor, and a virtual host of nginx.
   - Fails with a list of everything that is not as expected, and of what is. Changes nothing.
   - On a host that is adopted, or was never laid out by hand, it finds nothing to do.
-options:
-  root:
-    description: The application's directory, named after its domain.
-    type: path
-    required: true
-  programs:
-    description: What this host is to run; a program of another kind would have no successor and is refused.
-    type: list
-    elements: str
-    choices: [gunicorn, rqworker, rqscheduler]
-    required: true
-  app:
-    description: The WSGI application that gunicorn is to serve, V(module:callable). Another one is refused.
-    type: str
-    default: ""
-  aliases:
-    description: Further names of the site that its virtual host may have.
-    type: list
-    elements: str
-    default: []
-  certificate:
-    description: The certificate chain that nginx is to serve; empty without TLS. The virtual host must have the same.
-    type: str
-    default: ""
-  challenges:
-    description: The directory in which nginx is to have the files of ACME challenges.
-    type: str
-    default: ""
-  shared:
-    description:
-      - Directories that the application stores files in, relative to the source. An import moves them to C(shared/) of
-        O(root) and leaves links to them.
-    type: list
-    elements: str
-    default: []
+extends_documentation_fragment:
+  - carpentries.webapps.legacy_server
 attributes:
   check_mode:
     description: Changes nothing in any mode.

@@ -15,41 +15,9 @@ description:
   - supervisor kills what does not stop within the program's own patience, 10 seconds unless somebody raised it. So the
     process is told to stop by a signal and gets O(patience) to finish its requests or its job.
   - gunicorn is retired when no worker of nginx answers by an earlier configuration any more.
+extends_documentation_fragment:
+  - carpentries.webapps.legacy_server
 options:
-  root:
-    description: The application's directory, named after its domain.
-    type: path
-    required: true
-  programs:
-    description: What this host is to run; a program of another kind would have no successor and is refused.
-    type: list
-    elements: str
-    choices: [gunicorn, rqworker, rqscheduler]
-    required: true
-  app:
-    description: The WSGI application that gunicorn is to serve, V(module:callable). Another one is refused.
-    type: str
-    default: ""
-  aliases:
-    description: Further names of the site that its virtual host may have.
-    type: list
-    elements: str
-    default: []
-  certificate:
-    description: The certificate chain that nginx is to serve; empty without TLS. The virtual host must have the same.
-    type: str
-    default: ""
-  challenges:
-    description: The directory in which nginx is to have the files of ACME challenges.
-    type: str
-    default: ""
-  shared:
-    description:
-      - Directories that the application stores files in, relative to the source. An import moves them to C(shared/) of
-        O(root) and leaves links to them.
-    type: list
-    elements: str
-    default: []
   kind:
     description: Which programs.
     type: str

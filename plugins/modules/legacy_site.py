@@ -13,41 +13,9 @@ version_added: 1.0.0
 description:
   - Moves the file in which nginx has the site to C(adopted/nginx/), so that the role nginx can write its own.
   - nginx goes on with what it has loaded, until it is reloaded.
+extends_documentation_fragment:
+  - carpentries.webapps.legacy_server
 options:
-  root:
-    description: The application's directory, named after its domain.
-    type: path
-    required: true
-  programs:
-    description: What this host is to run; a program of another kind would have no successor and is refused.
-    type: list
-    elements: str
-    choices: [gunicorn, rqworker, rqscheduler]
-    required: true
-  app:
-    description: The WSGI application that gunicorn is to serve, V(module:callable). Another one is refused.
-    type: str
-    default: ""
-  aliases:
-    description: Further names of the site that its virtual host may have.
-    type: list
-    elements: str
-    default: []
-  certificate:
-    description: The certificate chain that nginx is to serve; empty without TLS. The virtual host must have the same.
-    type: str
-    default: ""
-  challenges:
-    description: The directory in which nginx is to have the files of ACME challenges.
-    type: str
-    default: ""
-  shared:
-    description:
-      - Directories that the application stores files in, relative to the source. An import moves them to C(shared/) of
-        O(root) and leaves links to them.
-    type: list
-    elements: str
-    default: []
   state:
     description: V(aside) moves the file away; V(enabled) puts it back, in the place of the role's.
     type: str
