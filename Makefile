@@ -50,7 +50,9 @@ image: setup ## Build the image of the local machines, where it is missing or ou
 	sandbox/engine
 	sandbox/image/build
 
-test: $(if $(ONLY),,check) image ## Run all tests; ONLY=nginx runs one scenario
+test: ## Run all tests; ONLY=nginx runs one scenario
+	# Side by side: building the image is mostly waiting for packages.
+	$(MAKE) --jobs=2 --output-sync=target $(if $(ONLY),,check) image
 	python -m tools.scenarios $(ONLY)
 
 test-all: check image ## Run every scenario, on Debian 12 and on Debian 13
