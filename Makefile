@@ -55,10 +55,10 @@ test: ## Run all tests; ONLY=nginx runs one scenario
 	$(MAKE) --jobs=2 --output-sync=target $(if $(ONLY),,check) image
 	python -m tools.scenarios $(ONLY)
 
-test-all: check image ## Run every scenario, on Debian 12 and on Debian 13
+test-all: check image ## Run the roles' scenarios on Debian 12 and 13, and all fleets but those of `make faults`
 	python -m tools.scenarios $(or $(ONLY),--all)
 	WEBAPPS_DISTRIBUTION=trixie sandbox/image/build
-	WEBAPPS_DISTRIBUTION=trixie python -m tools.scenarios $(or $(ONLY),--all)
+	WEBAPPS_DISTRIBUTION=trixie python -m tools.scenarios $(or $(ONLY),--roles single)
 
 faults: image ## Break fleets in every phase of a deploy, under load, and see the next deploy repair them
 	python -m tools.scenarios faults single

@@ -1,7 +1,8 @@
 """Run Molecule scenarios, two side by side but never two fleets, and print how each ended.
 
-``python -m tools.scenarios`` runs those of `make test`, ``--all`` every one, ``python -m tools.scenarios nginx`` one by
-its name; with WEBAPPS_DISTRIBUTION=trixie they run on another Debian. Each scenario's output goes to
+``python -m tools.scenarios`` runs those of `make test`, ``--all`` those of `make test-all`, ``--roles`` the roles',
+``python -m tools.scenarios nginx`` one by its name; with WEBAPPS_DISTRIBUTION=trixie they run on another Debian. Each
+scenario's output goes to
 ``out/test/<distribution>/<scenario>.log``; a failed one's end is printed, and last of all why each failed.
 """
 
@@ -31,14 +32,15 @@ SIDE_BY_SIDE = 2
 # A fleet has users, who must not wait for a role's scenario: that one takes what time they leave, as do its machines
 # (molecule/shared/create.yml).
 BESIDE_A_FLEET = ("nice", "-n", "19")
-# Takes as long as the other fleets together: part of `make test-all`, or run by its name.
-LONG = frozenset({"faults", "operations"})
+# Each takes as long as the other fleets together. `make test-all` runs the first, `make faults` the second.
+LONG = frozenset({"operations"})
+BY_NAME = frozenset({"faults"})
 TAIL_LINES = 40
 # Why a scenario failed, in the words of pytest or Ansible; Molecule's frame and colours stand around them.
 FRAME = re.compile(r"\x1b\[[0-9;]*m|^\s*│ ?")
 CAUSE = re.compile(r"E   |FAILED |ERROR at |fatal: |failed: |\[ERROR\]|_{3,} test_")
 CAUSE_LINES, CAUSE_WIDTH = 24, 200
-ALL = "--all"
+ALL, ROLES = "--all", "--roles"
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,16 @@ def all_scenarios(directory: Path = ROOT / "molecule") -> tuple[list[str], list[
     return [path.parent.name for path in found if path.parent.name not in fleets], fleets
 
 
-def chosen(asked: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Those of the known scenarios that are asked for, by name or `--all`; asking for none leaves out the long ones."""
-    return [name for name in known if name in asked or ALL in asked or (not asked and name not in LONG)]
+def chosen(asked: Sequence[str], roles: Sequence[str], fleets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those of the roles' scenarios and of the fleets' that are asked for: by name, `--all`, `--roles` or nothing."""
+    wanted = set(asked)
+    if not asked:
+        wanted |= {*roles, *fleets} - LONG - BY_NAME
+    elif ALL in asked:
+        wanted |= {*roles, *fleets} - BY_NAME
+    elif ROLES in asked:
+        wanted |= {*roles}
+    return [name for name in roles if name in wanted], [name for name in fleets if name in wanted]
 
 
 def causes(log: str) -> list[str]:
@@ -92,16 +101,18 @@ def run(scenario: str, priority: Sequence[str] = ()) -> Outcome:
 
 
 def main(asked: Sequence[str]) -> int:
-    roles, fleets = all_scenarios()
-    if unknown := sorted(set(asked) - {ALL, *roles, *fleets}):
-        raise SystemExit(f"there is no scenario {', '.join(unknown)}; there are {', '.join(roles + fleets)}")
+    known_roles, known_fleets = all_scenarios()
+    if unknown := sorted(set(asked) - {ALL, ROLES, *known_roles, *known_fleets}):
+        known = ", ".join(known_roles + known_fleets)
+        raise SystemExit(f"there is no scenario {', '.join(unknown)}; there are {known}, and {ALL} and {ROLES}")
+    roles, fleets = chosen(asked, known_roles, known_fleets)
     LOGS.mkdir(parents=True, exist_ok=True)
     for directory in KEPT:
         shutil.rmtree(directory, ignore_errors=True)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         # First, because they take longest.
-        of_fleets = pool.submit(lambda: [run(name) for name in chosen(asked, fleets)])
-        of_roles = pool.map(lambda name: run(name, BESIDE_A_FLEET), chosen(asked, roles))
+        of_fleets = pool.submit(lambda: [run(name) for name in fleets])
+        of_roles = pool.map(lambda name: run(name, BESIDE_A_FLEET), roles)
         outcomes = [*of_roles, *of_fleets.result()]
     failed = [outcome for outcome in outcomes if not outcome.passed]
     for outcome in failed:

@@ -46,10 +46,21 @@ def test_a_scenario_says_only_what_differs_from_the_shared_base(scenario: str) -
     assert len((ROOT / f"molecule/{scenario}/molecule.yml").read_text().splitlines()) <= LINES
 
 
-def test_nothing_asked_for_leaves_out_the_long_ones_which_a_name_or_all_brings() -> None:
-    assert chosen([], ["rolling", "operations"]) == ["rolling"]
-    assert chosen(["operations"], ["rolling", "operations"]) == ["operations"]
-    assert chosen([ALL], ["rolling", "operations"]) == ["rolling", "operations"]
+@pytest.mark.parametrize(
+    ("asked", "roles", "fleets"),
+    [
+        ([], ["nginx", "redis"], ["rolling"]),
+        ([ALL], ["nginx", "redis"], ["operations", "rolling"]),
+        (["--roles", "rolling"], ["nginx", "redis"], ["rolling"]),
+        (["redis"], ["redis"], []),
+        (["faults"], [], ["faults"]),
+    ],
+    ids=["make test", "make test-all", "roles", "by its name", "make faults"],
+)
+def test_the_long_scenarios_run_only_when_they_are_asked_for(
+    asked: list[str], roles: list[str], fleets: list[str]
+) -> None:
+    assert chosen(asked, ["nginx", "redis"], ["faults", "operations", "rolling"]) == (roles, fleets)
 
 
 def test_why_a_scenario_failed_is_told_without_the_frame_that_molecule_draws() -> None:
