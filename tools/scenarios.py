@@ -1,5 +1,7 @@
 """Run Molecule scenarios, two side by side but never two fleets, and print how each ended.
 
+The fleet that measures how long users wait runs first, and alone until it has measured.
+
 ``python -m tools.scenarios`` runs those of `make test`, ``--all`` those of `make test-all`, ``--roles`` the roles',
 ``python -m tools.scenarios nginx`` one by its name; with WEBAPPS_DISTRIBUTION=trixie they run on another Debian. Each
 scenario's output goes to
@@ -32,6 +34,9 @@ SIDE_BY_SIDE = 2
 # A fleet has users, who must not wait for a role's scenario: that one takes what time they leave, as do its machines
 # (molecule/shared/create.yml).
 BESIDE_A_FLEET = ("nice", "-n", "19")
+MEASURES = "rolling"
+# Where it tells that it has: the variable's name is known to sandbox/fleet.py.
+MEASURED = LOGS / f"{MEASURES}.measured"
 # Each takes as long as the other fleets together. `make test-all` runs the first, `make faults` the second.
 LONG = frozenset({"operations"})
 BY_NAME = frozenset({"faults"})
@@ -80,7 +85,8 @@ def chosen(asked: Sequence[str], roles: Sequence[str], fleets: Sequence[str]) ->
         wanted |= {*roles, *fleets} - BY_NAME
     elif ROLES in asked:
         wanted |= {*roles}
-    return [name for name in roles if name in wanted], [name for name in fleets if name in wanted]
+    first = sorted(fleets, key=lambda name: (name != MEASURES, name))
+    return [name for name in roles if name in wanted], [name for name in first if name in wanted]
 
 
 def causes(log: str) -> list[str]:
@@ -93,8 +99,9 @@ def run(scenario: str, priority: Sequence[str] = ()) -> Outcome:
     begin = time.monotonic()
     outcome_log = LOGS / f"{scenario}.log"
     command = [*priority, "molecule", "test", "--scenario-name", scenario]
+    environment = os.environ | {"WEBAPPS_MEASURED": str(MEASURED)}
     with outcome_log.open("w") as log:
-        code = subprocess.call(command, cwd=ROOT, stdout=log, stderr=log)
+        code = subprocess.call(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     outcome = Outcome(scenario, code == 0, time.monotonic() - begin)
     print(outcome.line(), flush=True)
     return outcome
@@ -107,11 +114,13 @@ def main(asked: Sequence[str]) -> int:
         raise SystemExit(f"there is no scenario {', '.join(unknown)}; there are {known}, and {ALL} and {ROLES}")
     roles, fleets = chosen(asked, known_roles, known_fleets)
     LOGS.mkdir(parents=True, exist_ok=True)
+    MEASURED.unlink(missing_ok=True)
     for directory in KEPT:
         shutil.rmtree(directory, ignore_errors=True)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        # First, because they take longest.
         of_fleets = pool.submit(lambda: [run(name) for name in fleets])
+        while MEASURES in fleets and not MEASURED.exists() and not of_fleets.done():
+            time.sleep(1)
         of_roles = pool.map(lambda name: run(name, BESIDE_A_FLEET), roles)
         outcomes = [*of_roles, *of_fleets.result()]
     failed = [outcome for outcome in outcomes if not outcome.passed]

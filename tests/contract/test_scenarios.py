@@ -50,7 +50,7 @@ def test_a_scenario_says_only_what_differs_from_the_shared_base(scenario: str) -
     ("asked", "roles", "fleets"),
     [
         ([], ["nginx", "redis"], ["rolling"]),
-        ([ALL], ["nginx", "redis"], ["operations", "rolling"]),
+        ([ALL], ["nginx", "redis"], ["rolling", "operations"]),
         (["--roles", "rolling"], ["nginx", "redis"], ["rolling"]),
         (["redis"], ["redis"], []),
         (["faults"], [], ["faults"]),

@@ -20,7 +20,7 @@ import httpx
 import pytest
 import yaml
 
-from sandbox.fleet import BUSY, DOMAIN, ONE_AT_A_TIME, ROOT, STATE, WEB_HOSTS, Fleet, Load, load, web_releases
+from sandbox.fleet import BUSY, DOMAIN, ONE_AT_A_TIME, ROOT, STATE, WEB_HOSTS, Fleet, Load, load, measured, web_releases
 from sandbox.proof import (
     FLEET,
     CallJournal,
@@ -121,6 +121,7 @@ def roll(fleet: Fleet, site: Site) -> Roll:
         began = time.time()
         fleet.deploy("v2", ONE_AT_A_TIME)
         ended = time.time()
+    measured()
     return Roll(users, visitor.statuses, job, began, ended, old_css, site.stylesheet())
 
 
