@@ -9,7 +9,7 @@ Renewals are certbot's own: it keeps the terms of the last issue and its timer f
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,13 +62,17 @@ def differences(wanted: Wanted, noted: Mapping[str, str], names: tuple[str, ...]
     ]
 
 
-def reasons(run: Run, wanted: Wanted, directory: Path) -> list[str]:
-    """Why a certificate must be obtained now; nothing when certbot has it. ``directory``: /etc/letsencrypt."""
+def reasons(run: Run, wanted: Wanted, directory: Path, newer: Callable[[float], list[str]]) -> list[str]:
+    """Why a certificate must be obtained now; nothing when certbot has it. ``directory``: /etc/letsencrypt.
+
+    ``newer``: which hosts have one that was issued after this time, as after another host has been the issuer.
+    """
     renewal = directory / f"renewal/{wanted.name}.conf"
     chain = directory / f"live/{wanted.name}/fullchain.pem"
     if not (renewal.exists() and chain.exists()):
         return ["certbot has none"]
-    return differences(wanted, terms(renewal.read_text()), certificates.read(run, chain).names)
+    seen = certificates.read(run, chain)
+    return differences(wanted, terms(renewal.read_text()), seen.names) or newer(seen.not_before)
 
 
 def command(wanted: Wanted, why: list[str]) -> list[str]:

@@ -26,7 +26,8 @@ def answer(run: Run, place: certificates.Place, wish: str, body: BinaryIO, now: 
     """Do what the issuer wants, and say what is in place then. Raises WebappsError when it is refused."""
     if wish == "status":
         seen = certificates.current(run, place)
-        return {"fingerprint": seen.fingerprint if seen else None}
+        issued = seen.not_before if seen and not seen.self_signed else None
+        return {"fingerprint": seen.fingerprint if seen else None, "issued": issued}
     if wish == "install":
         bundle = body.read(certificates.LARGEST + 1)
         if len(bundle) > certificates.LARGEST:

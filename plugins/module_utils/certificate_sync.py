@@ -112,6 +112,25 @@ def sync(run: Run, send: Send, settings: Settings, now: float) -> tuple[list[str
     return replaced, problems
 
 
+def newer(run: Run, send: Send, settings: Settings, issued: float) -> list[str]:
+    """Who has a certificate that was issued later than ``issued``, and would refuse an older one; for people to read.
+
+    A peer that does not say is left to `sync`, which names it.
+    """
+    here = certificates.current(run, settings.place)
+    found = {"this host": here.not_before if here and not here.self_signed else None}
+    for peer in settings.peers:
+        try:
+            found[peer.name] = _ask(send, settings, peer, "status").get("issued")
+        except WebappsError:
+            continue
+    return [
+        f"the one on {name} is of {certificates.stamp(seen)}, newer than certbot's of {certificates.stamp(issued)}"
+        for name, seen in found.items()
+        if seen is not None and seen > issued
+    ]
+
+
 def send_here(command: Sequence[str], body: bytes) -> Finished:
     try:
         done = subprocess.run(list(command), input=body, capture_output=True, timeout=PATIENCE, check=False)

@@ -14,6 +14,8 @@ author:
 description:
   - Compares the certificate and the terms that certbot noted for its renewal with what is wanted, and has certbot
     obtain a certificate only where they differ. Renewals are left to certbot's own timer.
+  - With O(settings), it also obtains one where this host or a peer has a newer certificate in place than certbot, as
+    no host takes an older one. That is so where another host has been the issuer meanwhile.
 options:
   names:
     description: The host names that the certificate is for. certbot keeps it under the first one.
@@ -59,6 +61,11 @@ options:
     description: Where certbot keeps what it has.
     type: path
     default: /etc/letsencrypt
+  settings:
+    description:
+      - The file in which the role P(carpentries.webapps.certbot#role) wrote down which hosts get the certificate. A
+        file that is not there yet names none.
+    type: path
 attributes:
   check_mode:
     description: Tells whether a certificate would be obtained, and why.
@@ -89,18 +96,29 @@ lineage:
   sample: /etc/letsencrypt/live/amy.example.org
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.carpentries.webapps.plugins.module_utils import certbot
+from ansible_collections.carpentries.webapps.plugins.module_utils import certbot, certificate_sync
 from ansible_collections.carpentries.webapps.plugins.module_utils.commands import Run, runner
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 
 
-def run(run_command: Run, wanted: certbot.Wanted, directory: Path, ca_bundle: str, check: bool) -> dict[str, Any]:
+def newer_than(run_command: Run, settings: Path | None, issued: float) -> list[str]:
+    """Which of the hosts that get the certificate have a newer one."""
+    if settings is None or not settings.exists():
+        return []
+    read = certificate_sync.settings_from(settings.read_text(encoding="utf-8"))
+    return certificate_sync.newer(run_command, certificate_sync.send_here, read, issued)
+
+
+def run(
+    run_command: Run, wanted: certbot.Wanted, directory: Path, ca_bundle: str, settings: Path | None, check: bool
+) -> dict[str, Any]:
     """Obtain the certificate if it has to be; return the module's result."""
-    why = certbot.reasons(run_command, wanted, directory)
+    why = certbot.reasons(run_command, wanted, directory, partial(newer_than, run_command, settings))
     result: dict[str, Any] = {
         "changed": bool(why),
         "reasons": why,
@@ -127,6 +145,7 @@ def main() -> None:
             "profile": {"type": "str", "default": ""},
             "ca_bundle": {"type": "str", "default": ""},
             "directory": {"type": "path", "default": "/etc/letsencrypt"},
+            "settings": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -142,7 +161,9 @@ def main() -> None:
         email=given["email"],
     )
     try:
-        result = run(runner(module), wanted, Path(given["directory"]), given["ca_bundle"], module.check_mode)
+        settings = Path(given["settings"]) if given["settings"] else None
+        directory = Path(given["directory"])
+        result = run(runner(module), wanted, directory, given["ca_bundle"], settings, module.check_mode)
     except WebappsError as error:
         module.fail_json(msg=error.message, **error.details)
     module.exit_json(**result)

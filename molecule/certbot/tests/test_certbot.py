@@ -230,6 +230,26 @@ def test_what_certbot_has_on_the_same_terms_is_left_alone_and_other_terms_are_fo
     assert (other["changed"], other["reasons"]) == (True, ["key type: ecdsa -> rsa"])
 
 
+@pytest.mark.usefixtures("due")
+def test_an_issuer_whose_certificate_is_older_than_its_peers_is_to_obtain_another(host: Host, acme: Host) -> None:
+    renew(host)
+    terms = f"names={DOMAIN},{ALIAS} server=https://{address(acme)}:14000/dir reuse_key=true"
+    settings = f"settings={ISSUER}/settings.json"
+    chain = f"/etc/letsencrypt/live/{DOMAIN}/fullchain.pem"
+    newest = host.check_output(f"readlink {chain}")
+    host.check_output(f"ln -sfn ../../archive/{DOMAIN}/fullchain1.pem {chain}")
+    try:
+        older = host.ansible("carpentries.webapps.certbot_certificate", f"{terms} {settings}", check=True)
+    finally:
+        host.check_output(f"ln -sfn {newest} {chain}")
+    assert [said.split(" is of ")[0] for said in older["reasons"]] == [
+        "the one on this host",
+        "the one on webapps-certbot-two",
+    ]
+    same = host.ansible("carpentries.webapps.certbot_certificate", f"{terms} {settings}", check=True)
+    assert same["reasons"] == []
+
+
 def test_dns_challenges_are_left_to_certbots_plugin_whose_refusal_is_explained(host: Host, acme: Host) -> None:
     # There is no Route 53 here: no credentials, and no instance to have a role.
     host.check_output("apt-get install --yes --quiet --no-install-recommends python3-certbot-dns-route53")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.carpentries.webapps.plugins.module_utils import certbot
+from ansible_collections.carpentries.webapps.plugins.module_utils import certbot, certificates
 from ansible_collections.carpentries.webapps.plugins.module_utils.commands import Finished
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 
@@ -84,7 +84,25 @@ def test_other_terms_are_a_reason_that_people_can_read(changed: dict[str, object
 
 
 def test_without_a_certificate_that_is_the_reason(tmp_path: Path) -> None:
-    assert certbot.reasons(Host(), WANTED, tmp_path) == ["certbot has none"]
+    assert certbot.reasons(Host(), WANTED, tmp_path, lambda _issued: ["newer"]) == ["certbot has none"]
+
+
+def test_a_newer_certificate_on_a_host_is_a_reason_as_none_takes_an_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {"renewal/amy.example.org.conf": RENEWAL, "live/amy.example.org/fullchain.pem": ""}.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    mine = certificates.Certificate("f", WANTED.names, 1000.0, 2000.0, self_signed=False)
+    monkeypatch.setattr(certificates, "read", lambda *_asked: mine)
+
+    def newer(issued: float) -> list[str]:
+        return [f"web-2 has one of after {issued:.0f}"]
+
+    why = certbot.reasons(Host(), WANTED, tmp_path, newer)
+    assert why == ["web-2 has one of after 1000"]
+    assert "--force-renewal" in certbot.command(WANTED, why)
+    assert certbot.reasons(Host(), WANTED, tmp_path, lambda _issued: []) == []
 
 
 def test_certbot_is_called_with_nothing_to_ask_anybody() -> None:

@@ -188,10 +188,15 @@ def test_a_receiver_says_what_is_there_takes_a_bundle_and_nothing_else(place: Pl
     def answer(wish: str, body: bytes = b"") -> dict[str, object]:
         return certificate_receive.answer(run, place, wish, io.BytesIO(body), NOW)
 
-    assert answer("status") == {"fingerprint": None}
+    assert answer("status") == {"fingerprint": None, "issued": None}
+    make_placeholder(run, place)
+    assert answer("status")["issued"] is None
     installed = answer("install", issue())
     assert installed["changed"] is True
-    assert answer("status")["fingerprint"] == installed["fingerprint"]
+    assert answer("status") == {
+        "fingerprint": installed["fingerprint"],
+        "issued": read(run, place.path).not_before,
+    }
     for wish in ("", "cat /etc/passwd", "install other"):
         with pytest.raises(WebappsError, match="is not known here"):
             answer(wish)
@@ -253,6 +258,19 @@ def test_one_host_that_is_down_keeps_no_other_waiting_and_catches_up(
     assert problems == ["web-2 (web-2) did not do it (status): Connection refused"]
     network.down = set()
     assert certificate_sync.sync(run, network, settings, NOW) == (["web-2"], [])
+
+
+def test_an_issuer_that_was_away_is_told_who_has_a_newer_certificate(
+    settings: certificate_sync.Settings, tmp_path: Path
+) -> None:
+    network = Network(tmp_path / "certificates", ["web-2", "web-3"])
+    certificate_sync.sync(run, network, settings, NOW)
+    issued = read(run, settings.place.path).not_before
+    assert certificate_sync.newer(run, network, settings, issued) == []
+    network.down = {"web-2"}
+    here, *peers = certificate_sync.newer(run, network, settings, issued - 60)
+    assert here.startswith("the one on this host is of ")
+    assert [said.split(" is of ")[0] for said in peers] == ["the one on web-3"]
 
 
 def test_without_a_certificate_of_certbots_the_message_says_what_to_do(
