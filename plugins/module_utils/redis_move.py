@@ -152,7 +152,7 @@ def await_unused(
 ) -> None:
     """Wait until no program is connected to the source's database. Raises WebappsError that names those."""
     deadline = clock() + patience
-    while others := _others(source, database):
+    while others := connected(source, database):
         if clock() >= deadline:
             raise WebappsError(
                 f"{source.name} is still in use, after {patience:.0f} s: {'; '.join(others[:5])}. What these write "
@@ -162,10 +162,17 @@ def await_unused(
         sleep(POLL)
 
 
-def _others(source: Side, database: int) -> list[str]:
-    mine = source.connection.command("CLIENT", "ID")
+def connected(source: Side, database: int) -> list[str]:
+    """The programs besides this one that are connected to the source's database. Raises WebappsError."""
+    try:
+        mine, clients = source.connection.command("CLIENT", "ID"), source.connection.command("CLIENT", "LIST")
+    except RedisRefusalError as error:
+        raise WebappsError(
+            f"{source.name} does not say who is connected: {error}. The user of its URL needs the rights that the "
+            "redis role gives"
+        ) from error
     found = []
-    for line in source.connection.command("CLIENT", "LIST").decode(errors="replace").splitlines():
+    for line in clients.decode(errors="replace").splitlines():
         facts = dict(word.partition("=")[::2] for word in line.split(" "))
         if facts.get("id") == str(mine) or facts.get("db") != str(database) or set("SM") & set(facts.get("flags", "")):
             continue
@@ -188,8 +195,12 @@ def move(source: Side, target: Side, patterns: Sequence[str]) -> int:
             f"{source.name} got {len(left)} new keys while others were moved, "
             f"{left[0].decode(errors='replace')} for one: a program still writes there. Stop it, then run this again"
         )
-    target.connection.command("DEL", NOTE)
     return moved
+
+
+def finish(target: Side) -> None:
+    """Forget in the target that there was a move: from now on its keys are like any others."""
+    target.connection.command("DEL", NOTE)
 
 
 def _in_order(side: Side, keys: Sequence[bytes]) -> Iterator[bytes]:

@@ -59,9 +59,10 @@ options:
     description:
       - V(checked) refuses what cannot work. V(begun) notes in the target that from now on its keys are this
         application's; give it before programs begin to write there. V(moved) waits until no program is connected to
-        the source any more, and moves.
+        the source any more, and moves. V(finished) does so too and removes the note; give it once every program has
+        the new address, for what came into the source after the first call.
     type: str
-    choices: [checked, begun, moved]
+    choices: [checked, begun, moved, finished]
     default: moved
   merge:
     description: Whether keys that no earlier call brought there may be in the target.
@@ -86,6 +87,12 @@ keys:
   returned: success
   type: int
   sample: 211
+connected:
+  description: The programs that are connected to the source, before anything is waited for.
+  returned: success
+  type: list
+  elements: str
+  sample: ["10.0.1.11:51234 web (last command rpush)"]
 before:
   description: What of jobs was in the source and in the target.
   returned: success
@@ -142,6 +149,7 @@ def run(parameters: dict[str, Any], check: bool) -> dict[str, Any]:
     after = dict(before)
     keys = 0
     changed = False
+    moves = parameters["state"] in {"moved", "finished"}
     ends = [sides(parameters, database) for database in parameters["databases"] or [None]]
     # One server under two names: there is nothing to move, only programs to tell.
     ends = [(source, target, number) for source, target, number in ends if not redis_move.same(source, target)]
@@ -150,19 +158,23 @@ def run(parameters: dict[str, Any], check: bool) -> dict[str, Any]:
         keys += len(redis_move.data_keys(source, patterns))
         before["source"] += redis_move.count(source, patterns)
         before["target"] += redis_move.count(target, patterns)
-    if parameters["state"] == "moved" and not check:
+    connected = [who for source, _target, number in ends for who in redis_move.connected(source, number)]
+    if moves and not check:
         for source, _target, number in ends:
             redis_move.await_unused(source, number, parameters["timeout"], time.monotonic, time.sleep)
     for source, target, _number in ends:
-        if parameters["state"] == "begun" and redis_move.data_keys(source, patterns):
+        # Who is connected may write before it is the target's.
+        if parameters["state"] == "begun" and (connected or redis_move.data_keys(source, patterns)):
             changed |= not redis_move.begun(source, target)
             if not check:
                 redis_move.begin(source, target)
-        if parameters["state"] == "moved" and not check:
+        if moves and not check:
             redis_move.move(source, target, patterns)
+        if parameters["state"] == "finished" and not check:
+            redis_move.finish(target)
         after["source"] += redis_move.count(source, patterns)
         after["target"] += redis_move.count(target, patterns)
-    if parameters["state"] == "moved":
+    if moves:
         changed = keys > 0
         if check:
             after = {"source": Counted(), "target": before["source"] + before["target"]}
@@ -170,7 +182,7 @@ def run(parameters: dict[str, Any], check: bool) -> dict[str, Any]:
         "before": {end: asdict(counted) for end, counted in before.items()},
         "after": {end: asdict(counted) for end, counted in after.items()},
     }
-    return {"changed": changed, "keys": keys, "diff": counts, **counts}
+    return {"changed": changed, "keys": keys, "connected": connected, "diff": counts, **counts}
 
 
 def main() -> None:
@@ -182,7 +194,7 @@ def main() -> None:
             "target_ca_file": {"type": "path", "default": ""},
             "databases": {"type": "list", "elements": "int", "default": []},
             "keys": {"type": "list", "elements": "str", "default": ["rq:*"], "no_log": False},
-            "state": {"type": "str", "choices": ["checked", "begun", "moved"], "default": "moved"},
+            "state": {"type": "str", "choices": ["checked", "begun", "moved", "finished"], "default": "moved"},
             "merge": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
         },

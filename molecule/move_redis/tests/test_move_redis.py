@@ -113,6 +113,9 @@ def test_jobs_move_while_the_server_serves_and_the_controller_is_killed(host: Ho
     visitor.start()
     try:
         assert [killed_at(words) for words in DEADLY] == [True] * len(DEADLY)
+        # As a scheduled command does that began before.
+        host.check_output("redis-cli hset rq:job:late data late")
+        assert killed_at("Take along what came late")
         queued.append(enqueue(host, 0))
         done = subprocess.run(mover(), capture_output=True, text=True, check=False)
     finally:

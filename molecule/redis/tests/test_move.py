@@ -144,8 +144,9 @@ def test_killed_at_any_moment_and_run_again_nothing_is_lost_and_nothing_is_doubl
     new("RPUSH", "rq:queue:default", "newest")
     # The note and the newest job are there before.
     assert [killed_at(moved + 3) for moved in (0, 400, 1000, 1800, 2600)] == [True] * 5
-    code, said = move()
-    assert code == 0, said
+    for entry in ("move", "move_rest"):
+        code, said = move(entry)
+        assert code == 0, said
     assert new("LRANGE", "rq:queue:default", "0", "-1").split() == [*map(str, range(JOBS)), "newest"]
     assert new("ZRANGE", "rq:scheduler:scheduled_jobs", "0", "-1").split() == [f"later-{n}" for n in range(JOBS)]
     assert new("ZSCORE", "rq:scheduler:scheduled_jobs", "later-7") == "1900000007"

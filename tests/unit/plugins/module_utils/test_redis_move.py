@@ -59,11 +59,14 @@ MERGED = {
 }
 
 
-def move(source: FakeRedis, target: FakeRedis, *, merge: bool = False) -> int:
+def move(source: FakeRedis, target: FakeRedis, *, merge: bool = False, last: bool = True) -> int:
     """A call of the whole, as the module makes it."""
     ends = Side(source, "redis://old/0"), Side(target, "redis://new/0")
     redis_move.assert_may_move(*ends, PATTERNS, merge=merge)
-    return redis_move.move(*ends, PATTERNS)
+    moved = redis_move.move(*ends, PATTERNS)
+    if last:
+        redis_move.finish(ends[1])
+    return moved
 
 
 def begin(source: FakeRedis, target: FakeRedis) -> None:
@@ -173,6 +176,7 @@ def test_a_source_in_use_is_waited_for_and_then_refused_by_name() -> None:
 
     with pytest.raises(WebappsError, match=r"in use, after 5 s: 10\.0\.1\.11:4 web \(last command rpush\)\. What"):
         redis_move.await_unused(side, 0, 5, lambda: now[0], sleep)
+    assert redis_move.connected(side, 0) == ["10.0.1.11:4 web (last command rpush)"]
     source.clients = source.clients[1:]
     redis_move.await_unused(side, 0, 5, lambda: now[0], sleep)
 
@@ -187,8 +191,21 @@ def test_one_server_under_two_names_is_recognised() -> None:
     assert not redis_move.same(Side(old(), "a"), Side(new(), "b"))
 
 
+def test_what_a_scheduled_command_enqueues_late_is_moved_by_another_call() -> None:
+    source, target = old(), new()
+    begin(source, target)
+    move(source, target, last=False)
+    source.data[b"rq:job:5"] = {b"data": b"five"}
+    source.data[b"rq:queue:default"] = [b"5"]
+    # As the application's keys are in the target by now, only the note tells a second call that they may be.
+    assert move(source, target) == 2
+    assert target.data[b"rq:queue:default"] == [b"5", b"1", b"2", b"4"]
+
+
 def test_nothing_of_the_move_is_left_in_the_target() -> None:
     source, target = old(), new()
     begin(source, target)
+    move(source, target, last=False)
+    assert target.data[NOTE] == {b"source": b"redis://old/0"}
     move(source, target)
     assert NOTE not in target.data
