@@ -32,7 +32,7 @@ DEPLOYS = 5
 # What is told of each host, and is null for one that was not seen.
 PARTS = (
     "release", "version", "commit", "since", "repo", "live", "environment", "generations", "healthy", "health",
-    "supervisor", "programs", "workers", "scheduler", "maintenance", "disk", "certificate", "dump",
+    "supervisor", "programs", "workers", "scheduler", "maintenance", "disk", "certificate", "dump", "failed_units",
 )  # fmt: skip
 
 
@@ -107,6 +107,7 @@ def _host(seen: Seen, does: Sequence[str], pool: Seen, now: datetime, limits: Li
         *_of_programs(seen, does),
         *_of_serving(seen, now),
         *_of_pool(pool),
+        *_of_units(seen),
         *seen["troubles"],
     ]
     return {**row, **_said(problems, _warnings(seen, now, limits))}
@@ -205,6 +206,15 @@ def _of_serving(seen: Seen, now: datetime) -> list[str]:
     if ends and ends <= now:
         problems.append(f"{seen['certificate']['path']} ended at {_minute(ends)}: run playbooks/certificates.yml")
     return problems
+
+
+def _of_units(seen: Seen) -> list[str]:
+    """What timers started and what failed, which nobody is told otherwise."""
+    return [
+        f"{each['unit']} failed{': ' if each['said'] else ''}{_line(each['said'])}; "
+        f"see `journalctl --unit {each['unit']}`, then start it again"
+        for each in seen["failed_units"]
+    ]
 
 
 def _answer(health: Seen) -> str:

@@ -33,6 +33,7 @@ class Host:
 
     ``ask``: GET the health path from the host's own front, None where nothing is served. ``expect``: text that the
     answer must contain, "" accepts any 200. ``certificate``: what nginx serves, None where TLS ends elsewhere.
+    ``systemd``: what is there where systemd runs.
     """
 
     layout: Layout
@@ -42,6 +43,7 @@ class Host:
     ask: Callable[[], Answer] | None = None
     expect: str = ""
     certificate: Path | None = None
+    systemd: Path = Path("/run/systemd/system")
 
 
 class Looks:
@@ -67,6 +69,7 @@ def look(host: Host) -> dict[str, Any]:
     looks, layout = Looks(), host.layout
     processes, silence = _processes(host)
     nothing: dict[str, Any] = {"releases": [], "live": None, "repo": None, "environment": None, "programs": []}
+    no_units: list[dict[str, str]] = []
     running = looks.at(lambda: running_now(layout, processes, conf_dir=host.conf_dir), nothing)
     release = running["live"]["release"] if running["live"] else running["repo"]
     return {
@@ -79,6 +82,7 @@ def look(host: Host) -> dict[str, Any]:
         "disk": looks.at(lambda: disk(layout.root), None),
         "certificate": looks.at(lambda: _certificate(host), None),
         "dump": looks.at(lambda: newest_dump(layout), None),
+        "failed_units": looks.at(lambda: failed_units(host), no_units),
         "troubles": looks.troubles,
     }
 
@@ -145,3 +149,22 @@ def newest_dump(layout: Layout) -> dict[str, Any] | None:
     for dump in pg_dumps.proven(layout.backups, layout.domain):
         return pg_dumps.summary(dump, pg_dumps.described(dump.path))
     return None
+
+
+def failed_units(host: Host) -> list[dict[str, str]]:
+    """The application's work by timers whose last run failed, each with the last line that its program wrote."""
+    if not host.systemd.is_dir():
+        return []
+    patterns = [f"webapps-*-{host.layout.domain}.service", "certbot.service"]
+    listed = host.run(["systemctl", "list-units", "--state=failed", "--plain", "--no-legend", "--full", *patterns])
+    if listed.status:
+        raise WebappsError(f"systemctl does not list the units that failed ({listed.last_words}): look at systemd.")
+    units = [line.split()[0] for line in listed.output.splitlines() if line.strip()]
+    return [{"unit": unit, "said": _last_line(host.run, unit)} for unit in units]
+
+
+def _last_line(run: Run, unit: str) -> str:
+    """What a unit's program said last; systemd's own words, that it failed, are left out."""
+    asked = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1", f"_SYSTEMD_UNIT={unit}"]
+    said = run(asked).output.strip().splitlines()
+    return said[-1] if said else ""

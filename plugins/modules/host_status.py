@@ -14,8 +14,8 @@ version_added: 1.0.0
 author:
   - The Carpentries webapps maintainers (@carpentries)
 description:
-  - Looks at the links, the ledger of releases, the programs, the maintenance page, the disk, the certificate and the
-    dumps, and asks the host's own front for the health path. It changes nothing and judges nothing.
+  - Looks at the links, the ledger of releases, the programs, the maintenance page, the disk, the certificate, the
+    dumps and what timers start, and asks the host's own front for the health path. It changes nothing and judges nothing.
   - A host on which something is broken, or nothing is installed yet, is described. What cannot be told is among
     RV(troubles) and hides nothing else.
 options:
@@ -166,6 +166,12 @@ dump:
   returned: success
   type: dict
   sample: {taken: "2026-03-01T02:15:00+00:00", reason: timer, size: 123456}
+failed_units:
+  description: The units of the application, and of certbot, whose last run failed, and what their programs said last.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{unit: webapps-pg-backup-amy.example.org.service, said: "pg_dump: error: connection refused"}]
 troubles:
   description: What could not be told, and why.
   returned: success

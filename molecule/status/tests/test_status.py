@@ -109,6 +109,17 @@ def test_a_host_whose_supervisor_is_stopped_says_so_and_what_it_should_run(host:
     assert "The fleet is not all right: 2 problems." in seen.output
 
 
+def test_work_of_a_timer_that_failed_is_a_problem_with_its_last_line(host: Host, tmp_path: Path) -> None:
+    unit = f"webapps-try-{DOMAIN}.service"
+    fail = f"systemd-run --quiet --wait --unit={unit} sh -c 'echo 12 rows are missing; exit 3' || true"
+    with broken(host, fail, f"systemctl reset-failed {unit}"):
+        seen = status(tmp_path)
+    assert (seen.code, seen.row["healthy"]) == (2, True)
+    assert seen.row["problems"] == [
+        f"{unit} failed: 12 rows are missing; see `journalctl --unit {unit}`, then start it again"
+    ]
+
+
 def test_a_host_in_maintenance_is_healthy_and_warns(host: Host, tmp_path: Path) -> None:
     on, off = f"{ROOT}/maintenance_on.html", f"{ROOT}/maintenance_off.html"
     with broken(host, f"mv {off} {on}", f"mv {on} {off}"):

@@ -50,6 +50,7 @@ def seen(*programs: dict[str, Any], release: str | None = NEW, serves: bool = Fa
         "disk": {"free": 2**33, "total": 2**34, "percent": 41},
         "certificate": None,
         "dump": None,
+        "failed_units": [],
         "troubles": [],
         **more,
     }
@@ -257,6 +258,17 @@ def test_the_document_is_json() -> None:
             "builder-1",
             seen(program("rqscheduler"), release=NEW),
             "builder-1: rqscheduler runs here and should not: deploy again, which stops it",
+        ),
+        (
+            "web-2",
+            web(failed_units=[{"unit": "webapps-pg-drill-amy.service", "said": "12 rows are  missing"}]),
+            "web-2: webapps-pg-drill-amy.service failed: 12 rows are missing; see `journalctl --unit "
+            "webapps-pg-drill-amy.service`, then start it again",
+        ),
+        (
+            "web-2",
+            web(failed_units=[{"unit": "certbot.service", "said": ""}]),
+            "web-2: certbot.service failed; see `journalctl --unit certbot.service`, then start it again",
         ),
     ],
 )

@@ -55,6 +55,7 @@ def host(tmp_path: Path) -> Host:
         run=run_here,
         ask=lambda: answered(headers={"X-Release": RELEASE}, body="a secret page"),
         expect="{release}",
+        systemd=tmp_path / "no systemd",
     )
 
 
@@ -165,3 +166,32 @@ def test_a_certificate_that_is_missing_is_said_with_the_remedy(host: Host, tmp_p
 
 def test_a_disk_is_that_of_the_nearest_directory(tmp_path: Path) -> None:
     assert disk(tmp_path / "not" / "yet")["total"] == disk(tmp_path)["total"]
+
+
+def systemd(failed: str, status: int = 0) -> Any:
+    """systemctl, which lists what failed, and journalctl, which knows a line of the drill."""
+
+    def run(command: Any, **_options: Any) -> Finished:
+        if command[0] == "systemctl":
+            assert {"--state=failed", "webapps-*-amy.example.org.service", "certbot.service"} <= set(command)
+            return Finished(status, failed, "no bus" if status else "")
+        return Finished(0, "12 rows are missing\n" if command[-1].endswith("drill-amy.example.org.service") else "", "")
+
+    return run
+
+
+def test_work_of_timers_that_failed_is_told_with_its_last_line(host: Host, tmp_path: Path) -> None:
+    drill = "webapps-pg-drill-amy.example.org.service"
+    failed = f"{drill} loaded failed failed Restore a dump\ncertbot.service loaded failed failed Certbot\n"
+    told = look(replace(host, run=systemd(failed), systemd=tmp_path))
+    assert told["failed_units"] == [
+        {"unit": drill, "said": "12 rows are missing"},
+        {"unit": "certbot.service", "said": ""},
+    ]
+    assert look(replace(host, run=systemd(""), systemd=tmp_path))["failed_units"] == []
+
+
+def test_a_systemd_that_does_not_answer_is_a_trouble(host: Host, tmp_path: Path) -> None:
+    told = look(replace(host, run=systemd("", status=1), systemd=tmp_path))
+    assert (told["failed_units"], len(told["troubles"])) == ([], 1)
+    assert "no bus" in told["troubles"][0]
