@@ -18,6 +18,7 @@ from ansible_collections.carpentries.webapps.plugins.module_utils import (
     legacy_nginx,
     legacy_processes,
     legacy_supervisor,
+    nginx_default_site,
 )
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 from ansible_collections.carpentries.webapps.plugins.module_utils.layout import Layout
@@ -58,6 +59,7 @@ class Places:
     programs: Path = Path("/etc/supervisor/conf.d")
     packages: Path = Path("/var/lib/dpkg/info")
     nginx: Path = Path("/etc/nginx")
+    default_site: nginx_default_site.Places = field(default_factory=nginx_default_site.Places)
     certbot: Path = Path("/etc/letsencrypt/renewal")
     unattended: Sequence[Path] = (Path("/etc/cron.d"), Path("/var/spool/cron/crontabs"), Path("/etc/logrotate.d"))
 
@@ -384,6 +386,7 @@ class _Surveyor:
             return None
         names = frozenset({self.layout.domain, *self.wanted.aliases})
         found = [site for site in legacy_nginx.of_domain(text, names) if not site.managed]
+        self._default_site(found)
         managed = any(site.managed for site in legacy_nginx.of_domain(text, names))
         if not found:
             set_aside = self.aside.nginx.is_dir() and any(self.aside.nginx.rglob("*"))
@@ -400,6 +403,13 @@ class _Surveyor:
             return None
         self._check_site(found[0], names, programs)
         return found[0]
+
+    def _default_site(self, found: Sequence[legacy_nginx.Site]) -> None:
+        """The role nginx removes Debian's default site; the application's own, if it is that, is set aside first."""
+        places = self.places.default_site
+        differs = nginx_default_site.difference(places)
+        if differs and places.enabled not in {site.path for site in found}:
+            self._expected(f"{differs}.", f"{nginx_default_site.remedy(places)}.")
 
     def _check_site(self, site: legacy_nginx.Site, names: frozenset[str], programs: list[LegacyProgram]) -> None:
         before = len(self.problems)

@@ -14,8 +14,8 @@ version_added: 1.0.0
 author:
   - The Carpentries webapps maintainers (@carpentries)
 description:
-  - Looks at the links, the ledger of releases, the programs, the maintenance page, the disk, the certificate, the
-    dumps and what timers start, and asks the host's own front for the health path. It changes nothing and judges nothing.
+  - Looks at the links, the ledger of releases, the programs, the maintenance page, the disk, the certificate, the dumps
+    and what timers start, and asks the host's own front for the health path. It changes nothing and judges nothing.
   - A host on which something is broken, or nothing is installed yet, is described. What cannot be told is among
     RV(troubles) and hides nothing else.
 options:

@@ -316,3 +316,22 @@ def test_a_removed_site_asks_for_a_reload_and_a_broken_one_fails_without_it(host
     assert 'unknown directive "listenn"' in refused["nginx_test"]
     assert workers(host) == before
     host.ansible("carpentries.webapps.nginx_reload", check=False)
+
+
+def test_debians_default_site_is_removed_and_an_edited_one_refused(host: Host) -> None:
+    enabled, packaged = "/etc/nginx/sites-enabled/default", "/etc/nginx/sites-available/default"
+    assert not host.file(enabled).exists
+    host.check_output(f"cp -p {packaged} /root/default && ln -s {packaged} {enabled}")
+    try:
+        assert host.ansible("carpentries.webapps.nginx_default_site", check=True)["changed"]
+        host.check_output(f"echo '# a shop' >> {packaged}")
+        try:
+            refused = host.ansible("carpentries.webapps.nginx_default_site", check=False)
+        except host.ansible.AnsibleException as failure:
+            refused = failure.result
+        assert "is not as Debian's package has it" in refused["msg"]
+        assert host.file(enabled).exists
+    finally:
+        host.check_output(f"mv /root/default {packaged}")
+    assert host.ansible("carpentries.webapps.nginx_default_site", check=False)["changed"]
+    assert not host.file(enabled).exists

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.carpentries.webapps.plugins.module_utils import nginx_default_site
 from ansible_collections.carpentries.webapps.plugins.module_utils.layout import Layout
 from ansible_collections.carpentries.webapps.plugins.module_utils.legacy_survey import Places, Survey, Wanted, survey
 from ansible_collections.carpentries.webapps.plugins.module_utils.supervisor import (
@@ -48,6 +49,11 @@ class LegacyHost:
             programs=self.top / "conf.d",
             packages=self.top / "packages",
             nginx=self.top / "nginx",
+            default_site=nginx_default_site.Places(
+                self.top / "nginx/sites-enabled/default",
+                self.top / "nginx/sites-available/default",
+                self.top / "packages/status",
+            ),
             certbot=self.top / "renewal",
             unattended=[self.top / "cron.d"],
         )

@@ -141,6 +141,11 @@ CASES: dict[str, tuple[Callable[[LegacyHost], object], str, str]] = {
         "proxies to 127.0.0.1:9000, and gunicorn listens on 127.0.0.1:8000",
         "proxies to gunicorn",
     ),
+    "a default site of somebody's own": (
+        lambda host: (host.places.nginx / "sites-enabled/default").write_text("server { server_name shop.org; }\n"),
+        "sites-enabled/default is not the link to",
+        "a site under a name of its own",
+    ),
     "another certificate": (lambda host: setattr(host, "certificate", ""), "has the certificate", "must not change"),
     "uploads inside": (
         lambda host: host.site(more=f" location /media/ {{ alias {host.layout.repo}/media/; }}\n"),
@@ -174,6 +179,13 @@ def test_a_refusal_lists_everything_at_once(host: LegacyHost) -> None:
         checked(host.look())
     assert len(refusal.value.details["problems"]) == 3  # type: ignore[arg-type]
     assert f"{host.layout.repo}/manage.py is there." in refusal.value.message
+
+
+def test_a_default_site_that_is_the_applications_own_is_taken_over(host: LegacyHost) -> None:
+    (host.places.nginx / "sites-enabled/amy").unlink()
+    path = host.site("default")
+    assert checked(host.look()).site == legacy_nginx.of_domain(host.dump(), {DOMAIN})[0]
+    assert path.exists()
 
 
 def test_what_is_written_to_shared_directories_is_no_problem(host: LegacyHost) -> None:
