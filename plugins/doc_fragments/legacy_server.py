@@ -45,4 +45,10 @@ options:
     type: list
     elements: str
     default: []
+  user:
+    description:
+      - The user that releases run as. With O(shared) directories, programs that run as another one are refused before
+        an import, because neither could write what the other stored. Empty does not ask.
+    type: str
+    default: ""
 """

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,15 @@ ARGUMENTS: dict[str, Any] = {
     "certificate": {"type": "str", "default": ""},
     "challenges": {"type": "str", "default": ""},
     "shared": {"type": "list", "elements": "str", "default": []},
+    "user": {"type": "str", "default": ""},
 }
+
+
+def _number(user: str) -> int | None:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
 
 
 def look(params: dict[str, Any], nginx_binary: str | None) -> tuple[Layout, Survey]:
@@ -36,6 +45,8 @@ def look(params: dict[str, Any], nginx_binary: str | None) -> tuple[Layout, Surv
         certificate=params["certificate"],
         challenges=params["challenges"],
         shared=params["shared"],
+        user=params["user"],
+        user_number=_number(params["user"]),
     )
 
     def dump() -> str:

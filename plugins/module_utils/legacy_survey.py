@@ -9,6 +9,7 @@ Everything is read, nothing is changed. What a person has to put right is collec
 from __future__ import annotations
 
 import configparser
+import pwd
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -46,6 +47,7 @@ NOISE = frozenset(
 )
 NOISE_PREFIX = "SUPERVISOR_"
 OTHERS = 0o001
+ROOT = 0
 SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
 INCLUDED = "/etc/supervisor/conf.d/*.conf"
 
@@ -69,7 +71,8 @@ class Wanted:
     """What the inventory says. ``programs``: the kinds that this host is to run. ``app``: gunicorn's, ``module:name``.
 
     ``aliases``: further names of the site. ``certificate``: nginx's, "" for none. ``challenges``: where nginx has the
-    files of ACME challenges. ``shared``: directories of the tree that the application stores files in.
+    files of ACME challenges. ``shared``: directories of the tree that the application stores files in. ``user``: whom
+    releases run as, with its number, None where there is no such user yet; without a name nobody asks.
     """
 
     programs: Collection[str]
@@ -78,6 +81,8 @@ class Wanted:
     certificate: str = ""
     challenges: str = ""
     shared: Sequence[str] = ()
+    user: str = ""
+    user_number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +207,7 @@ class _Surveyor:
             self._strays(processes, tree)
             self._writes(family, tree)
             self._shared(tree)
+            self._owner(programs)
         self._gunicorn(programs, imported=imported)
         site = self._site(dump, programs)
         self._unattended()
@@ -360,6 +366,24 @@ class _Surveyor:
                     "a directory in one of both places (app_release_shared_directories).",
                 )
 
+    def _owner(self, programs: list[LegacyProgram]) -> None:
+        """For a while programs of before and of the release store files side by side, each where the other did."""
+        if not self.shared or not self.wanted.user:
+            return
+        for program in programs:
+            family = legacy_processes.descendants(self.everything, program.pids)
+            users = {self.everything[pid].user for pid in family}
+            # A master may stay root, while its workers give that up.
+            users = users - {ROOT} or users
+            if users - {self.wanted.user_number}:
+                self._expected(
+                    f"the program {program.name} runs as {_all(map(user_name, users))}, and stores files in "
+                    f"{_all(map(str, self.shared))} (app_release_shared_directories), where releases, which run as "
+                    f"{self.wanted.user}, could not write.",
+                    "the user that runs it now as webapps_user; or let the programs of before run as "
+                    f"{self.wanted.user} first (`user=` in their files), and give it what is in those directories.",
+                )
+
     def _gunicorn(self, programs: list[LegacyProgram], *, imported: bool) -> None:
         for program in (each for each in programs if each.kind == GUNICORN):
             if any(process.state != RUNNING for process in program.processes) or not program.known:
@@ -506,6 +530,14 @@ class _Surveyor:
         except WebappsError as error:
             self._expected(f"{path}: {error.message}.", "a file of NAME=value lines.")
             return {}
+
+
+def user_name(number: int) -> str:
+    """A user as people know it."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def runners(program: LegacyProgram, everything: Mapping[int, LegacyProcess]) -> list[LegacyProcess]:

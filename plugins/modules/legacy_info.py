@@ -120,7 +120,6 @@ users:
 """
 
 import grp
-import pwd
 import time
 from pathlib import Path
 from typing import Any
@@ -130,14 +129,7 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.errors import 
 from ansible_collections.carpentries.webapps.plugins.module_utils.files import alone_in
 from ansible_collections.carpentries.webapps.plugins.module_utils.legacy_import import IMPORT_PATIENCE
 from ansible_collections.carpentries.webapps.plugins.module_utils.legacy_request import ARGUMENTS, look
-from ansible_collections.carpentries.webapps.plugins.module_utils.legacy_survey import checked
-
-
-def user_name(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
+from ansible_collections.carpentries.webapps.plugins.module_utils.legacy_survey import checked, user_name
 
 
 def group_name(number: int) -> str:

@@ -37,6 +37,7 @@ class LegacyHost:
     app: str = "config.wsgi:application"
     certificate: str = CERTIFICATE
     shared: list[str] = field(default_factory=list)
+    user: tuple[str, int | None] = ("amy", 1000)
     supervisor_runs: bool = True
     listed: list[Process] = field(default_factory=list)
     pids: int = 100
@@ -144,6 +145,12 @@ class LegacyHost:
 
     def look(self) -> Survey:
         wanted = Wanted(
-            self.wanted_programs, self.app, certificate=self.certificate, challenges="/var/www/acme", shared=self.shared
+            self.wanted_programs,
+            self.app,
+            certificate=self.certificate,
+            challenges="/var/www/acme",
+            shared=self.shared,
+            user=self.user[0],
+            user_number=self.user[1],
         )
         return survey(self.layout, wanted, self.processes, self.dump, self.places)

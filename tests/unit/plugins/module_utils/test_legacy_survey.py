@@ -77,6 +77,16 @@ def share_twice(host: LegacyHost) -> None:
         (place / "media/upload").touch()
 
 
+def store_as_another_user(host: LegacyHost) -> None:
+    host.shared.append("media")
+    host.user = ("www-webapps", 998)
+
+
+def store_before_there_is_a_user(host: LegacyHost) -> None:
+    host.shared.append("media")
+    host.user = ("www-webapps", None)
+
+
 CASES: dict[str, tuple[Callable[[LegacyHost], object], str, str]] = {
     "repo is a link": (link_elsewhere, "repo is a link to checkout", "a plain directory"),
     "no environment inside": (move_venv, "there is no {repo}/.venv/bin/python", "its virtual environment"),
@@ -152,6 +162,16 @@ CASES: dict[str, tuple[Callable[[LegacyHost], object], str, str]] = {
         "serves /media/ from",
         "uploads outside of the source",
     ),
+    "files of another user": (
+        store_as_another_user,
+        "and stores files in media (app_release_shared_directories), where releases, which run as www-webapps",
+        "the user that runs it now as webapps_user",
+    ),
+    "files of a user and no user yet": (
+        store_before_there_is_a_user,
+        "the program rqworker runs as",
+        "run as www-webapps first",
+    ),
     "shared files in two places": (share_twice, "both have files", "in one of both places"),
     "challenges elsewhere": (renew_elsewhere, "write challenges to /var/www/html", "nginx_acme_webroot"),
     "two environments": (differ_in_a_variable, "SECRET_KEY has another value in gunicorn, rqworker", "one environment"),
@@ -192,6 +212,20 @@ def test_what_is_written_to_shared_directories_is_no_problem(host: LegacyHost) -
     host.shared.append("logs")
     write_below_the_tree(host)
     assert checked(host.look()).shared == [PurePosixPath("logs")]
+
+
+def test_a_master_that_stays_root_is_no_other_user(host: LegacyHost) -> None:
+    host.shared.append("media")
+    gunicorn = next(process.pid for process in host.listed if process.group == "gunicorn")
+    host.process(["gunicorn: worker"], parent=gunicorn)
+    status = host.places.proc / str(gunicorn) / "status"
+    status.write_text(status.read_text().replace("1000\t1000\t1000\t1000\nGid", "0\t0\t0\t0\nGid"))
+    assert checked(host.look()).programs
+
+
+def test_programs_that_store_nothing_may_run_as_anybody(host: LegacyHost) -> None:
+    host.user = ("www-webapps", 998)
+    assert checked(host.look()).programs
 
 
 def test_other_applications_are_none_of_its_business(host: LegacyHost) -> None:
