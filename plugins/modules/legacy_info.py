@@ -17,6 +17,48 @@ description:
   - On a host that is adopted, or was never laid out by hand, it finds nothing to do.
 extends_documentation_fragment:
   - carpentries.webapps.legacy_server
+options:
+  redis:
+    description:
+      - Redis as its role is going to configure it. Programs that it would lock out are refused. Without it, nothing is
+        said of Redis.
+    type: dict
+    suboptions:
+      here:
+        description: Whether it is this host's.
+        type: bool
+        required: true
+      names:
+        description: What other hosts call its host, names or addresses.
+        type: list
+        elements: str
+        default: []
+      bind:
+        description: The addresses that it answers at besides loopback.
+        type: list
+        elements: str
+        default: []
+      port:
+        description: Its port.
+        type: int
+        default: 6379
+      user:
+        description: The user that programs log in as.
+        type: str
+        required: true
+      digests:
+        description: SHA-256 of the passwords of that user. Empty if none is asked for.
+        type: list
+        elements: str
+        default: []
+      default_user:
+        description: Whether these passwords open the default user too.
+        type: bool
+        default: false
+      without_password:
+        description: Whether the default user needs none.
+        type: bool
+        default: false
 attributes:
   check_mode:
     description: Changes nothing in any mode.
@@ -120,16 +162,32 @@ users:
 """
 
 import grp
+import socket
 import time
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.carpentries.webapps.plugins.module_utils import legacy_redis
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 from ansible_collections.carpentries.webapps.plugins.module_utils.files import alone_in
 from ansible_collections.carpentries.webapps.plugins.module_utils.legacy_import import IMPORT_PATIENCE
 from ansible_collections.carpentries.webapps.plugins.module_utils.legacy_request import ARGUMENTS, look
-from ansible_collections.carpentries.webapps.plugins.module_utils.legacy_survey import checked, user_name
+from ansible_collections.carpentries.webapps.plugins.module_utils.legacy_survey import Survey, checked, user_name
+from ansible_collections.carpentries.webapps.plugins.module_utils.redis_client import connect, parse_url
+
+REDIS: dict[str, Any] = {
+    "here": {"type": "bool", "required": True},
+    "names": {"type": "list", "elements": "str", "default": []},
+    "bind": {"type": "list", "elements": "str", "default": []},
+    "port": {"type": "int", "default": 6379},
+    "user": {"type": "str", "required": True},
+    "digests": {"type": "list", "elements": "str", "default": [], "no_log": True},
+    "default_user": {"type": "bool", "default": False},
+    "without_password": {"type": "bool", "default": False},
+}
 
 
 def group_name(number: int) -> str:
@@ -153,13 +211,39 @@ def directories(root: Path) -> list[dict[str, Any]]:
     ]
 
 
+def resolved(name: str) -> Collection[str]:
+    """The addresses of a name; none where it is unknown."""
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
+    except OSError:
+        return set()
+
+
+def is_open(port: int) -> bool:
+    """Whether this host's Redis lets in whoever gives no password."""
+    try:
+        connect(parse_url(f"redis://127.0.0.1:{port}/")).close()
+    except WebappsError:
+        return False
+    return True
+
+
+def with_redis(seen: Survey, redis: dict[str, Any] | None) -> Survey:
+    """The survey, with what Redis would do to programs that are still to be replaced."""
+    if redis is None or not seen.programs:
+        return seen
+    planned = legacy_redis.Planned(**redis)
+    found = legacy_redis.problems(planned, seen.variables, resolved, lambda: is_open(planned.port))
+    return replace(seen, problems=[*seen.problems, *found])
+
+
 def main() -> None:
-    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule({**ARGUMENTS, "redis": {"type": "dict", "options": REDIS}}, supports_check_mode=True)
     try:
         # An import whose controller was killed goes on here: what it changes is seen whole or not at all.
         with alone_in(Path(module.params["root"]), IMPORT_PATIENCE, time.monotonic, time.sleep, "import"):
             layout, seen = look(module.params, module.get_bin_path("nginx"))
-        checked(seen)
+        checked(with_redis(seen, module.params["redis"]))
     except WebappsError as error:
         module.fail_json(msg=error.message, **error.details)
     module.exit_json(

@@ -39,6 +39,12 @@ def test_the_default_user_may_stay_while_programs_move_to_the_named_one() -> Non
     assert found["webapps"].count("#") == 2
 
 
+def test_programs_without_a_password_may_stay_until_they_know_it() -> None:
+    found = users(redis_password="letmein", redis_without_password=True)
+    assert found["default"] == "on nopass ~* &* +@all"
+    assert LETMEIN in found["webapps"]
+
+
 def test_the_named_user_begins_with_no_right_and_gets_what_is_asked_for_last() -> None:
     rules = users(redis_password="letmein", redis_extra_rules=["+flushdb"])["webapps"].split()
     assert rules.index("-@all") < rules.index("+@write") < rules.index("-@dangerous") < rules.index("+flushdb")

@@ -246,6 +246,14 @@ def test_check_mode_lists_what_is_found_and_what_would_be_done_and_does_nothing(
     assert files(host) == before
 
 
+def test_a_password_that_would_lock_the_programs_out_of_redis_is_refused() -> None:
+    refused = play("playbooks/adopt.yml", "--check", redis_password="letmein0123456789")
+    assert refused.returncode != 0
+    assert "redis_password would lock them out" in logged(refused.stdout + refused.stderr)
+    assert "letmein0123456789" not in refused.stdout + refused.stderr
+    played("playbooks/adopt.yml", "--check", redis_password="letmein0123456789", redis_without_password=True)
+
+
 def test_an_unknown_layout_is_refused_whole_before_anything_changes(host: Host) -> None:
     conf = "/etc/supervisor/conf.d/flower.conf"
     host.check_output(f"printf '[program:flower]\\ncommand={ROOT}/repo/.venv/bin/flower\\nautostart=false\\n' > {conf}")

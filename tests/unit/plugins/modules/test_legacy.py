@@ -66,6 +66,18 @@ def test_a_refusal_has_problems_for_programs_too(call: Called) -> None:
     assert [sorted(problem) for problem in refused["problems"]] == [["expected", "found"]]
 
 
+def test_a_redis_that_would_lock_the_programs_out_is_refused(call: Called, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = {"here": True, "user": "webapps", "digests": ["0" * 64]}
+    for open_today in (True, False):
+        monkeypatch.setattr(legacy_info, "is_open", lambda _port, answer=open_today: answer)
+        seen = call(legacy_info, redis=planned)
+        assert seen.get("failed", False) is open_today
+    monkeypatch.setattr(legacy_info, "is_open", lambda _port: True)
+    assert "redis_without_password" in call(legacy_info, redis=planned)["msg"]
+    assert "0" * 64 not in call.printed
+    assert not call(legacy_info, redis={**planned, "without_password": True}).get("failed")
+
+
 def test_an_import_is_foreseen_done_and_not_done_again(call: Called) -> None:
     foreseen = call(legacy_import, check=True, group=GROUP)
     assert foreseen["changed"]
