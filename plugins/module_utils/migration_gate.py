@@ -73,8 +73,14 @@ RULES: Mapping[str, str] = {
         SLOW,
     ),
 }
+# What stands for the operations of a migration that no release on the host could show.
+ABSENT = "Absent"
 # Operations whose effect only a person can tell.
-OPAQUE = {"RunPython": "runs Python that no linter can read", "RunSQL": "runs SQL that was written by hand"}
+OPAQUE = {
+    "RunPython": "runs Python that no linter can read",
+    "RunSQL": "runs SQL that was written by hand",
+    ABSENT: "from every release that could be asked here: what it did is unknown",
+}
 
 TABLE = re.compile(
     r"(?:(?:ALTER|DROP) TABLE(?: IF EXISTS)?(?: ONLY)?|CREATE TABLE(?: IF NOT EXISTS)?"
@@ -323,15 +329,25 @@ print({MARK!r} + json.dumps(rows))
 """
 
 
-# Run in an older release: what the database has and it does not know, and so cannot take back.
+# Run in an older release: what the database has and it does not know, and so cannot take back, and since when, in
+# seconds of the epoch. What a squashed migration of its own stands for it knows.
 UNKNOWN = f"""\
 import json
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
 loader = MigrationLoader(connection)
-print({MARK!r} + json.dumps([list(key) for key in loader.applied_migrations if key not in loader.disk_migrations]))
+known = set(loader.disk_migrations)
+for migration in loader.disk_migrations.values():
+    known.update(migration.replaces)
+applied = loader.applied_migrations.items()
+print({MARK!r} + json.dumps([[*key, row.applied.timestamp()] for key, row in applied if key not in known]))
 """
+
+
+def absent(app: str, name: str) -> dict[str, Any]:
+    """The row of a migration that is applied and that no release could show."""
+    return {"app": app, "name": name, "operations": [ABSENT], "python": [], "sql": []}
 
 
 def inspection(wanted: Sequence[Sequence[str]] | None = None) -> str:

@@ -17,7 +17,9 @@ description:
   - Asks Django, with the code of the staged release and the environment it will run with, which migrations the live
       database lacks, and which SQL each of them is. Nothing is applied.
   - With O(unknown_to) it lists instead what the database has and an older release does not know, so that one can tell
-    whether that release may serve again.
+      whether that release may serve again. One that O(release) does not know either, as the schema was changed by a
+      release that never served, is read in another release on the host that has it; if there is none, it is listed
+      without its SQL, unless it was there when the older release went live.
 options:
   root:
     description: The application's directory, named after its domain.
@@ -81,7 +83,7 @@ pending:
       type: str
       sample: 0262_membership
     operations:
-      description: The names of its operations' classes.
+      description: The names of its operations' classes, or C(Absent) alone where no release on the host shows it.
       type: list
       elements: str
       sample: [AddField, RunPython]
@@ -99,8 +101,10 @@ pending:
       sample: ['ALTER TABLE "workshops_membership" ADD COLUMN "variant" varchar(5) NULL;']
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +112,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.carpentries.webapps.plugins.module_utils.commands import Run, runner
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 from ansible_collections.carpentries.webapps.plugins.module_utils.layout import Layout
+from ansible_collections.carpentries.webapps.plugins.module_utils.ledger import Entry, load
 from ansible_collections.carpentries.webapps.plugins.module_utils.migration_gate import (
     UNKNOWN,
+    absent,
     inspection,
     printed_pending,
 )
@@ -137,8 +143,48 @@ def inspected(run: Run, params: dict[str, Any], *, check: bool) -> dict[str, Any
         return {"pending": _printed(run, application, shell, inspection())}
     older = replace(application, release=params["unknown_to"])
     checked_staged(older, check=False)
-    unknown = _printed(run, older, shell, UNKNOWN)
-    return {"pending": _printed(run, application, shell, inspection(unknown)) if unknown else []}
+    since = {(app, name): applied for app, name, applied in _printed(run, older, shell, UNKNOWN)}
+    return {"pending": _shown(run, application, older, shell, since) if since else []}
+
+
+def _shown(
+    run: Run, application: Application, older: Application, shell: Sequence[str], since: Mapping[tuple[str, str], float]
+) -> list[Any]:
+    """What the older release does not know: as the release shows it, else another one on this host, else as absent.
+
+    ``since``: when each was applied. What nothing shows and was there before the older release went live it survived.
+    """
+    rows = _printed(run, application, shell, inspection(list(since)))
+    recorded = load(application.layout.ledger).releases
+    for other in _others(application, older, recorded):
+        missing = _missing(since, rows)
+        if missing:
+            # One that does not start leaves its migrations to a person.
+            with suppress(WebappsError):
+                rows += _printed(run, other, shell, inspection(missing))
+    entry = recorded.get(older.release)
+    served = _seconds(entry.published_at) if entry and entry.published_at else 0.0
+    return rows + [absent(*key) for key in _missing(since, rows) if since[key] >= served]
+
+
+def _others(application: Application, older: Application, recorded: Mapping[str, Entry]) -> list[Application]:
+    """The other releases that are staged here, those first that the database had last."""
+    names = sorted(recorded, key=lambda name: -recorded[name].sequence)
+    others = [
+        replace(application, release=name, environment=recorded[name].environment or application.environment)
+        for name in names
+        if name not in (application.release, older.release)
+    ]
+    return [other for other in others if is_staged(other)]
+
+
+def _missing(wanted: Iterable[tuple[str, str]], rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    shown = {(row["app"], row["name"]) for row in rows}
+    return [key for key in wanted if key not in shown]
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
 
 
 def _printed(run: Run, application: Application, shell: Sequence[str], program: str) -> list[Any]:

@@ -22,6 +22,7 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.migration_gate
     SLOW,
     Migration,
     Verdict,
+    absent,
     judge,
     parsed_pending,
     printed_pending,
@@ -306,6 +307,13 @@ def test_sql_that_was_written_by_hand_is_for_a_person_to_confirm(tmp_path: Path)
     (verdict,) = judged(tmp_path, migration("notes.0003", "VACUUM;", operations=("RunSQL",)))
     assert verdict.level == CONFIRM
     assert verdict.reasons[0].startswith("RunSQL")
+
+
+def test_a_migration_that_no_release_shows_is_for_a_person_to_confirm(tmp_path: Path) -> None:
+    (unseen,) = parsed_pending([absent("notes", "0003")])
+    verdicts = judged(tmp_path, unseen)
+    assert "notes.0003 confirm\n    Absent from every release" in refusal(verdicts, [], applied=True)
+    assert refusal(verdicts, ["notes.0003"], applied=True) == ""
 
 
 def test_a_reason_names_the_rule_and_the_statement(tmp_path: Path) -> None:
