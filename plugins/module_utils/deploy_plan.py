@@ -63,7 +63,8 @@ def deploy_plan(seen: Result) -> dict[str, Any]:
     pool = [_batch(batch, number, seen) for number, batch in enumerate(seen["batches"])]
     migrations = _migrations(seen)
     refusals = [batch["refusal"] for batch in pool if batch["refusal"]]
-    if migrations["refusal"] and not seen["maintenance"]:
+    # Before the first deploy no code runs that a migration could break.
+    if migrations["refusal"] and not seen["maintenance"] and any(each.get("live") for each in seen["listed"].values()):
         refusals.insert(0, migrations["refusal"])
     return {
         "domain": seen["domain"],

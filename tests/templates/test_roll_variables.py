@@ -1,4 +1,4 @@
-"""Which batch of a roll is watched, by the playbooks' own variables."""
+"""What the playbooks' own variables decide: which batch of a roll is watched, when migrations are refused."""
 
 from __future__ import annotations
 
@@ -27,8 +27,20 @@ def watched(batch: list[str], live: str, changed: bool, **given: Any) -> bool:
         "ansible_play_hosts_all": WEB,
         "webapps_release": "n",
     }
-    variables = {name: trusted(value) for name, value in (known | given).items()}
-    return bool(Templar(loader=DataLoader(), variables=variables).template(trusted("{{ roll_is_watched }}")))
+    return decided("roll_is_watched", known | given)
+
+
+def decided(name: str, known: dict[str, Any]) -> bool:
+    variables = {key: trusted(value) for key, value in known.items()}
+    return bool(Templar(loader=DataLoader(), variables=variables).template(trusted(f"{{{{ {name} }}}}")))
+
+
+def gated(live: list[str | None], **given: Any) -> bool:
+    """Whether the first of the hosts that serve these releases refuses migrations."""
+    shared = yaml.safe_load((ROOT / "playbooks/group_vars/all.yml").read_text())
+    hosts = {name: {"__deploy_observed": {"live": each}} for name, each in zip(WEB, live, strict=True)}
+    known = {"hostvars": hosts, "groups": {"web": WEB}, **hosts["web-1"]}
+    return decided("migration_gate_enforced", shared | known | given)
 
 
 @pytest.mark.parametrize(("batch", "first"), [(["web-1"], True), (["web-2"], False), (["web-2", "web-3"], False)])
@@ -50,3 +62,13 @@ def test_a_changed_environment_is_watched_like_a_release() -> None:
 
 def test_nobody_is_watched_behind_the_maintenance_page() -> None:
     assert not watched(WEB, live="ooo", changed=True, deploy_maintenance=True)
+
+
+@pytest.mark.parametrize("live", [["o", "o", "o"], [None, "o", "o"], ["o", None, None]])
+def test_migrations_are_judged_while_any_host_serves_a_release_whichever_host_asks(live: list[str | None]) -> None:
+    assert gated(live)
+
+
+def test_before_the_first_deploy_and_behind_the_page_no_code_runs_that_a_migration_could_break() -> None:
+    assert not gated([None, None, None])
+    assert not gated(["o", "o", "o"], deploy_maintenance=True)

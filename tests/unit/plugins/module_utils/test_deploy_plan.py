@@ -150,6 +150,14 @@ def test_a_staged_release_is_judged_exactly_and_a_refusal_is_told() -> None:
     assert "REFUSALS\nThis deploy would be refused: 1 of 1 pending migrations may break" in said
 
 
+@pytest.mark.parametrize("live", [{}, {"web-2": "o"}])
+def test_migrations_refuse_while_any_host_serves_and_nothing_before_the_first_deploy(live: dict[str, str]) -> None:
+    listed = {host: {"live": live.get(host), "releases": []} for host in ("web-1", "web-2", "worker-1")}
+    judged = {"verdicts": [VERDICT], "refusal": REFUSAL}
+    plan = deploy_plan(seen(pending={"pending": [PENDING]}, judged=judged, listed=listed))
+    assert plan["refusals"] == ([REFUSAL] if live else [])
+
+
 def test_behind_the_page_migrations_refuse_nothing() -> None:
     judged = {"verdicts": [VERDICT], "refusal": REFUSAL}
     plan = deploy_plan(seen(pending={"pending": [PENDING]}, judged=judged, maintenance=True))
