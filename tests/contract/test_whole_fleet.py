@@ -58,3 +58,14 @@ def test_without_a_limit_nothing_is_refused(tmp_path: Path) -> None:
 def test_what_is_about_the_whole_fleet_refuses_a_limit_first(name: str) -> None:
     first: dict[str, Any] = yaml.safe_load((ROOT / "playbooks" / f"{name}.yml").read_text())[0]
     assert first.get("ansible.builtin.import_playbook") == "whole_fleet.yml"
+
+
+@pytest.mark.parametrize(("name", "missing"), [("status", "web"), ("lock", "builder"), ("unlock", "builder")])
+@pytest.mark.parametrize("others", [["redis-1"], []])
+def test_a_fleet_without_the_hosts_that_are_asked_is_no_success(
+    tmp_path: Path, name: str, missing: str, others: list[str]
+) -> None:
+    code, said = run(tmp_path, name, redis=others)
+    assert code != 0
+    assert f'No host of the inventory is in the group \\"{missing}\\"' in said
+    assert "ansible-inventory -i INVENTORY --graph" in said
