@@ -9,6 +9,7 @@ Every step starts from what the balancer says now, so a call that was killed is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ansible_collections.carpentries.webapps.plugins.module_utils.auto_scaling import AutoScaling, Step
@@ -125,8 +126,26 @@ class LoadBalancer:
     def leave(self, minimum_healthy: str, wait_for: str, too_few_left: str = "refuse") -> Outcome:
         """Deregister what is registered and wait until every member is out (``wait_for``: draining or unused).
 
-        ``too_few_left``: "stay" leaves everything as it is where ``minimum_healthy`` would be missed, and warns.
+        ``too_few_left``: "stay" goes on with a warning, whatever keeps them from leaving.
         """
+        try:
+            return self._leave(minimum_healthy, wait_for, too_few_left)
+        except WebappsError as error:
+            if too_few_left != "stay":
+                raise
+            return self._stayed(error.message)
+
+    def _stayed(self, reason: str) -> Outcome:
+        """What there is after leaving failed, possibly after some had left."""
+        before = after = self._of_members(self.found)
+        with suppress(WebappsError):
+            after = self._of_members(self.api.health(self.groups))
+        left = {key for key, health in after.items() if health.is_out and not before[key].is_out}
+        actions = {key: "deregister" if key in left else "none" for key in before}
+        what = "Leaving failed midway" if left else "Nobody left"
+        return Outcome(self.members, before, after, actions, warnings=[f"{what}: {reason}"])
+
+    def _leave(self, minimum_healthy: str, wait_for: str, too_few_left: str) -> Outcome:
         before = self._of_members(self.found)
         leaving = [member for member in self.members if not before[member.key].is_out]
         if leaving:

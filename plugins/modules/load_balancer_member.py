@@ -85,8 +85,9 @@ options:
     default: "1"
   too_few_left:
     description:
-      - What O(state=out_of_service) does where too few would stay healthy for O(minimum_healthy).
-      - V(refuse) fails. V(stay) leaves all targets in service and warns, for a way back that must not stop half-way.
+      - What O(state=out_of_service) does where too few would stay healthy for O(minimum_healthy), and where AWS does
+        not let targets leave, or does not answer.
+      - V(refuse) fails. V(stay) leaves in service who is and warns, for a way back that must not stop half-way.
     type: str
     choices: [refuse, stay]
     default: refuse
@@ -334,6 +335,17 @@ ARGUMENTS: dict[str, Any] = {
     "hosts": {"type": "int", "default": 0},
 }
 
+# The result of a way back on which AWS does not even say who is in service.
+UNSEEN: dict[str, Any] = {
+    "changed": False,
+    "targets": [],
+    "auto_scaling": [],
+    "waited": 0.0,
+    "deregistration_delay": 0,
+    "target_groups": [],
+    "diff": {"before": {}, "after": {}},
+}
+
 
 def run(module: AnsibleAWSModule) -> dict[str, Any]:
     """Do what the parameters say; returns the module's result."""
@@ -386,14 +398,22 @@ def timing(group: TargetGroup) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleAWSModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    stays = module.params["state"] == "out_of_service" and module.params["too_few_left"] == "stay"
     try:
         result = run(module)
-    except WebappsError as error:
-        module.fail_json(msg=error.message, **error.details)
-    except (BotoCoreError, ClientError) as error:
-        module.fail_json_aws(error, msg=f"AWS refused what state={module.params['state']} needs")
+    except (WebappsError, BotoCoreError, ClientError) as error:
+        if stays:
+            module.warn(f"Nobody left: {error}")
+            module.exit_json(**UNSEEN)
+        fail(module, error)
     else:
         module.exit_json(**result)
+
+
+def fail(module: AnsibleAWSModule, error: Exception) -> None:
+    if isinstance(error, WebappsError):
+        module.fail_json(msg=error.message, **error.details)
+    module.fail_json_aws(error, msg=f"AWS refused what state={module.params['state']} needs")
 
 
 if __name__ == "__main__":

@@ -116,6 +116,44 @@ def test_a_way_back_keeps_in_service_whom_nobody_could_take_the_users_from(run: 
     assert aws.writes() == []
 
 
+def test_a_way_back_goes_on_where_auto_scaling_lets_nobody_go(run: Run, aws: FakeAws) -> None:
+    aws.auto_scaling, aws.scaling = {"i-1": "asg"}, {"asg": FakeScaling(minimum=1, desired=1, attached=[aws.groups[0]])}
+    asked: dict[str, Any] = {"auto_scaling": "standby", "minimum_healthy": "0"}
+    assert run("out_of_service", WEB_1, **asked)["failed"]
+    result = run("out_of_service", WEB_1, too_few_left="stay", **asked)
+    assert (result["changed"], result["targets"][0]["after"]["state"]) == (False, "healthy")
+    assert "Nobody left: The Auto Scaling group asg has a desired capacity of 1 and a MinSize of 1" in str(
+        result["warnings"]
+    )
+    assert aws.writes() == []
+
+
+@pytest.mark.parametrize("denied", ["DescribeTargetGroups", "DescribeTargetHealth", "DeregisterTargets"])
+def test_a_way_back_goes_on_where_aws_denies_what_leaving_needs(run: Run, aws: FakeAws, denied: str) -> None:
+    aws.denied = {denied}
+    assert run("out_of_service", WEB_1)["failed"]
+    result = run("out_of_service", WEB_1, too_few_left="stay")
+    assert not result.get("failed")
+    assert result["changed"] is False
+    assert f"not authorized to perform: {denied}" in str(result["warnings"])
+
+
+def test_a_way_back_tells_who_has_left_all_the_same_and_joining_brings_him_back(run: Run, aws: FakeAws) -> None:
+    aws.auto_scaling, aws.scaling = {"i-1": "asg"}, {"asg": FakeScaling(attached=[aws.groups[0]])}
+    aws.denied = {"DeregisterTargets"}
+    result = run("out_of_service", WEB_1, too_few_left="stay", auto_scaling="standby")
+    assert (result["changed"], result["targets"][0]["after"]["state"]) == (True, "draining")
+    assert "Leaving failed midway" in str(result["warnings"])
+    assert run("in_service", WEB_1, auto_scaling="standby")["targets"][0]["after"]["state"] == "healthy"
+
+
+def test_a_way_back_does_not_wait_for_an_aws_that_fails_for_longer_than_it_may(run: Run, aws: FakeAws) -> None:
+    aws.throttled["DeregisterTargets"] = 1000
+    result = run("out_of_service", WEB_1, too_few_left="stay")
+    assert not result.get("failed")
+    assert "this task lost" in str(result["warnings"])
+
+
 def test_a_failure_to_join_carries_every_target(run: Run, aws: FakeAws) -> None:
     aws.sick = {"i-1"}
     result = run("in_service", WEB_1, timeout=5)
