@@ -1,4 +1,4 @@
-"""What the playbooks' own variables decide: which batch of a roll is watched, when migrations are refused."""
+"""What the playbooks' own variables decide: which batch is watched, when migrations are refused, who may stop first."""
 
 from __future__ import annotations
 
@@ -72,3 +72,40 @@ def test_migrations_are_judged_while_any_host_serves_a_release_whichever_host_as
 def test_before_the_first_deploy_and_behind_the_page_no_code_runs_that_a_migration_could_break() -> None:
     assert not gated([None, None, None])
     assert not gated(["o", "o", "o"], deploy_maintenance=True)
+
+
+def quiet(*states: str, **given: Any) -> bool:
+    """Whether nobody sends requests to a host whose batch is in these states after leaving."""
+    shared = yaml.safe_load((ROOT / "playbooks/group_vars/all.yml").read_text())
+    left = {"targets": [{"after": {"state": state}} for state in states]}
+    return decided("roll_is_quiet", shared | {"ansible_check_mode": False, "__load_balancer_left": left} | given)
+
+
+SKIPPED = {"skipped": True, "changed": False}
+
+
+def test_a_host_is_quiet_once_its_batch_has_left_and_its_last_requests_have_come() -> None:
+    assert quiet("draining", __load_balancer_quiet={"quiet": True})
+    assert not quiet("draining", __load_balancer_quiet={"quiet": False})
+    assert not quiet("draining", "healthy", __load_balancer_quiet={"quiet": True})
+
+
+def test_a_host_that_is_out_for_longer_is_quiet_and_one_that_stays_or_has_no_pool_is_not() -> None:
+    assert quiet("unused", __load_balancer_quiet=SKIPPED)
+    assert not quiet("healthy", __load_balancer_quiet=SKIPPED)
+    assert not quiet(__load_balancer_quiet=SKIPPED)
+    assert not quiet(__load_balancer_quiet=SKIPPED, __load_balancer_left=SKIPPED)
+
+
+def test_behind_the_page_every_host_is_quiet_and_a_check_takes_those_that_leave_for_it() -> None:
+    assert quiet(deploy_maintenance=True)
+    assert quiet("draining", __load_balancer_quiet={"quiet": False}, ansible_check_mode=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "pooled"),
+    [({}, False), ({"load_balancer_target_groups": ["amy"]}, True), ({"deploy_maintenance": True}, True)],
+)
+def test_somebody_answers_for_a_host_in_a_pool_or_behind_the_page(given: dict[str, Any], pooled: bool) -> None:
+    shared = yaml.safe_load((ROOT / "playbooks/group_vars/all.yml").read_text())
+    assert decided("gunicorn_pooled", shared | given) is pooled

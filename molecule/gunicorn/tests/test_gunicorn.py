@@ -158,6 +158,13 @@ def test_other_settings_are_another_generation(host: Host) -> None:
     assert published("v1").changed
 
 
+def test_where_requests_still_arrive_generations_overlap_whatever_was_asked_for(host: Host) -> None:
+    with visitors(host) as seen:
+        assert published("v1", gunicorn_workers=1, gunicorn_overlap=False, gunicorn_quiet=False).changed
+    assert set(seen) == {f"200 {staged('v1')}"}, seen
+    assert published("v1").changed
+
+
 def test_without_overlap_the_old_generation_is_gone_before_the_new_one_starts(host: Host) -> None:
     assert published("v2", gunicorn_overlap=False).changed
     assert answering(host) == f"200 {staged('v2')}"
