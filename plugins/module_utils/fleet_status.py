@@ -175,7 +175,8 @@ def _of_programs(seen: Seen, does: Sequence[str]) -> list[str]:
         if what in does and not found and seen["release"]:
             problems.append(f"{program} should run here and does not: deploy again")
         if what not in does and found:
-            problems.append(f"{program} runs here and should not: deploy again, which stops it")
+            remedy = "which says how to end it" if what == WEB else "which stops it"
+            problems.append(f"{program} runs here and should not: deploy again, {remedy}")
         problems += [
             f"{each['program']} of {each['generation']} is {each['state']}: look at its log, then deploy again"
             for each in found

@@ -270,6 +270,11 @@ def test_the_document_is_json() -> None:
             web(failed_units=[{"unit": "certbot.service", "said": ""}]),
             "web-2: certbot.service failed; see `journalctl --unit certbot.service`, then start it again",
         ),
+        (
+            "builder-1",
+            seen(program("gunicorn"), release=NEW),
+            "builder-1: gunicorn runs here and should not: deploy again, which says how to end it",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_host_is_said(host: str, row: dict[str, Any], problem: str) -> None:
