@@ -19,7 +19,11 @@ TABLES = {"person": 3, "event": 0}
 
 @dataclass
 class FakeServer:
-    """``databases``: the rows of the tables of each. ``archive``: what pg_dump writes; None for what is true."""
+    """``databases``: the rows of the tables of each. ``archive``: what pg_dump writes; None for what is true.
+
+    ``vacuumed``: whether autovacuum, which only a superuser may end, is at work in every database. ``connected``: the
+    databases that somebody else is connected to.
+    """
 
     databases: dict[str, dict[str, int]] = field(default_factory=lambda: {"amy": dict(TABLES), "postgres": {}})
     unreadable: set[str] = field(default_factory=set)
@@ -31,6 +35,8 @@ class FakeServer:
     failures: dict[str, Finished] = field(default_factory=dict)
     refuses: dict[str, str] = field(default_factory=dict)
     restores: dict[str, int] | None = None
+    vacuumed: bool = False
+    connected: set[str] = field(default_factory=set)
     said: list[str] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
 
@@ -89,6 +95,8 @@ class FakeSession:
             return [(tables[query.split('"')[3]],)]
         if "FROM pg_database WHERE" in query:
             return [("UTF8", "C.UTF-8", "C.UTF-8")] if values[0] in self.server.databases else []
+        if "pg_terminate_backend" in query and self.server.vacuumed and "usesysid IS NOT NULL" not in query:
+            raise WebappsError("Only roles with the SUPERUSER attribute may terminate processes of roles with it.")
         if "pg_db_role_setting" in query:
             return [("statement_timeout=7s",)]
         return [(True,)]
@@ -101,6 +109,11 @@ class FakeSession:
             if statement.startswith("CREATE DATABASE"):
                 self.server.databases[words[1]] = {}
             elif statement.startswith("DROP DATABASE"):
+                forced = statement.endswith("(FORCE)")
+                if self.server.vacuumed and forced and words[1] in self.server.databases:
+                    raise WebappsError("permission denied to terminate process")
+                if words[1] in self.server.connected and not forced:
+                    raise WebappsError(f'database "{words[1]}" is being accessed by other users')
                 self.server.databases.pop(words[1], None)
             elif " RENAME TO " in statement:
                 self.server.databases[words[3]] = self.server.databases.pop(words[1])

@@ -110,6 +110,21 @@ def test_sessions_that_come_back_end_the_attempt_with_everything_as_it_was(host:
     assert host.server.said.count("ROLLBACK") == pg_restore.SWAP_TRIES + 1
 
 
+@pytest.mark.parametrize("work", [drill, live])
+def test_autovacuum_which_only_a_superuser_may_end_is_left_to_postgresql(host: FakeHost, work: Any) -> None:
+    host.server.vacuumed = True
+    work(host)
+    assert not [name for name in host.server.databases if name.startswith("webapps_")]
+
+
+def test_a_session_that_a_killed_restore_left_does_not_keep_its_database(host: FakeHost) -> None:
+    name = f"{pg_restore.DRILL}amy"
+    host.server.databases[name] = {"half": 1}
+    host.server.connected = {name}
+    drill(host)
+    assert name not in host.server.databases
+
+
 def test_a_dump_of_a_newer_server_is_refused(host: FakeHost) -> None:
     host.server.major = host.server.client_major = 14
     with pytest.raises(WebappsError, match=r"made of PostgreSQL 15.*version 14"):
