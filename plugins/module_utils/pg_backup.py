@@ -163,7 +163,7 @@ def backup(settings: Settings, host: Host, *, check: bool) -> dict[str, Any]:
     assert_directory(layout.backups)
     with (
         locked(layout.backups / ".dump.lock", settings.patience, host, "dump", check=check),
-        passfile(settings.connection, host.secrets / f"webapps-{layout.domain}-dump.pgpass") as secret,
+        passfile(settings.connection, host.secrets / f"webapps-{layout.domain}-dump.pgpass", check=check) as secret,
         noted(settings.log, host.now, f"dump ({settings.reason})", quiet=check),
         opened(host.connect, settings.connection, secret) as session,
     ):

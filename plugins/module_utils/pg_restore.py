@@ -319,7 +319,7 @@ def prepared(settings: Settings, host: Host, given: str, work: str, *, check: bo
     assert_directory(layout.backups)
     with (
         locked(layout.backups / ".restore.lock", settings.patience, host, "restore", check=check),
-        passfile(settings.admin, host.secrets / f"webapps-{layout.domain}-restore.pgpass") as secret,
+        passfile(settings.admin, host.secrets / f"webapps-{layout.domain}-restore.pgpass", check=check) as secret,
         noted(settings.log, host.now, work, quiet=check),
     ):
         path = Path(given) if given else newest(settings)

@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -152,24 +152,40 @@ def parsed_url(url: str, variable: str) -> dict[str, str]:
     return {part: value for part, value in found.items() if value}
 
 
-@contextmanager
-def passfile(connection: Connection, path: Path) -> Iterator[Path]:
+def passfile(connection: Connection, path: Path, *, check: bool) -> AbstractContextManager[Path]:
     """The password in a file for libpq that only root reads, while the body runs.
 
-    ``path``: always the same for one purpose, so that whoever comes next removes what a killed call left.
+    ``path``: always the same for one purpose, so that whoever comes next removes what a killed call left. Check mode
+    waits for nobody, so that path may be in use by another call: it has a file of its own.
     """
     if "\n" in connection.password or "\r" in connection.password:
         raise WebappsError("The database's password holds a line break, which libpq's password file cannot: change it.")
+    escaped = connection.password.replace("\\", "\\\\").replace(":", "\\:")
+    text = f"*:*:*:*:{escaped}\n" if escaped else ""
+    return _nameless(text) if check else _named(path, text)
+
+
+@contextmanager
+def _named(path: Path, text: str) -> Iterator[Path]:
     path.unlink(missing_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            if connection.password:
-                escaped = connection.password.replace("\\", "\\\\").replace(":", "\\:")
-                stream.write(f"*:*:*:*:{escaped}\n")
+            stream.write(text)
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _nameless(text: str) -> Iterator[Path]:
+    """In memory and in no directory: it goes with this process, however that ends."""
+    handle = os.memfd_create("webapps")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        os.fchmod(handle, 0o600)
+        stream.write(text)
+        stream.flush()
+        yield Path(f"/proc/{os.getpid()}/fd/{handle}")
 
 
 class Session(Protocol):

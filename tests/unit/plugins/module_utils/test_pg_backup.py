@@ -44,6 +44,13 @@ def test_check_mode_leaves_nothing(host: FakeHost) -> None:
     assert host.log() == ""
 
 
+def test_check_mode_leaves_the_password_of_a_dump_that_runs(host: FakeHost) -> None:
+    path = host.root / "secrets" / f"webapps-{DOMAIN}-dump.pgpass"
+    path.write_text("of the dump")
+    backup(host, check=True)
+    assert path.read_text() == "of the dump"
+
+
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize(
     ("server", "words"),

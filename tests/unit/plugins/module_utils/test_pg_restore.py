@@ -91,6 +91,14 @@ def test_check_mode_verifies_and_changes_nothing(host: FakeHost) -> None:
 
 
 @pytest.mark.parametrize("work", [drill, live])
+def test_check_mode_leaves_the_password_of_a_restore_that_runs(host: FakeHost, work: Any) -> None:
+    path = host.root / "secrets" / f"webapps-{DOMAIN}-restore.pgpass"
+    path.write_text("of the restore")
+    work(host, check=True)
+    assert path.read_text() == "of the restore"
+
+
+@pytest.mark.parametrize("work", [drill, live])
 @pytest.mark.parametrize(
     ("refuses", "words"),
     [({"rolcreatedb": ""}, "CREATEDB"), ({"CREATE DATABASE": "disk full"}, "disk full")],

@@ -104,7 +104,7 @@ def test_the_password_is_in_a_file_for_root_alone_and_only_while_it_is_needed(tm
     path = tmp_path / "pgpass"
     path.write_text("left by a killed call")
     connection = Connection("db", "amy", "amy", password="a:b\\c")
-    with postgresql.passfile(connection, path) as secret:
+    with postgresql.passfile(connection, path, check=False) as secret:
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
         assert secret.read_text() == "*:*:*:*:a\\:b\\\\c\n"
         assert "a:b" not in str(connection.environment(secret))
@@ -112,11 +112,24 @@ def test_the_password_is_in_a_file_for_root_alone_and_only_while_it_is_needed(tm
     assert not path.exists()
 
 
+def test_a_call_in_check_mode_leaves_the_file_of_one_that_runs(tmp_path: Path) -> None:
+    path = tmp_path / "pgpass"
+    with postgresql.passfile(Connection("db", "amy", "amy", password="runs"), path, check=False):
+        with postgresql.passfile(Connection("db", "eve", "eve", password="looks"), path, check=True) as secret:
+            found = secret.stat()
+            # What libpq asks of it.
+            assert (stat.S_ISREG(found.st_mode), stat.S_IMODE(found.st_mode)) == (True, 0o600)
+            assert secret.read_text() == "*:*:*:*:looks\n"
+            assert path.read_text() == "*:*:*:*:runs\n"
+        assert path.read_text() == "*:*:*:*:runs\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_password_that_libpqs_file_cannot_hold_is_refused_unseen(tmp_path: Path) -> None:
     connection = Connection("db", "amy", "amy", password="hunter2\n")
     with (
         pytest.raises(WebappsError, match="line break") as failure,
-        postgresql.passfile(connection, tmp_path / "pgpass"),
+        postgresql.passfile(connection, tmp_path / "pgpass", check=False),
     ):
         pass
     assert "hunter2" not in failure.value.message
