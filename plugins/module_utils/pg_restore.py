@@ -50,6 +50,9 @@ SWAP_TRIES = 20
 SWAP_PAUSE = 0.5
 # What PostgreSQL says of a database that others are connected to.
 ACCESSED = "being accessed"
+# The first versions with locales of more than libc, with rules of ICU's, and with locales of PostgreSQL's own.
+PROVIDER_MAJOR, RULES_MAJOR, BUILTIN_MAJOR = 15, 16, 17
+PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 # Only the owner of an extension may comment on it, and the comment comes with the extension.
 SKIPPED = " COMMENT - EXTENSION "
 
@@ -191,7 +194,7 @@ class Restoration:
         # One with this name is what a killed call left: nobody else gives it.
         self.drop(database)
         owned = f" OWNER {quoted(owner)}" if owner else ""
-        self.session.run(f"CREATE DATABASE {quoted(database)}{owned} TEMPLATE template0{self._locale()}")
+        self.session.run(f"CREATE DATABASE {quoted(database)}{owned} TEMPLATE template0{self.locale()}")
         self._read_archive(database, owner)
         with opened(self.host.connect, replace(self.settings.admin, name=database), self.secret) as inside:
             set_limits(inside, self.client.major, 0)
@@ -224,17 +227,39 @@ class Restoration:
                 "The application's database was not touched."
             )
 
-    def _locale(self) -> str:
-        """Encoding and collation as the real database has them, for the order of its indexes and answers."""
+    def locale(self) -> str:
+        """Encoding and locale as the real database has them, for the order of its indexes and answers.
+
+        Raises WebappsError for a kind of locale that is unknown.
+        """
+        major = self.client.major
+        # Before version 15 all locales are libc's; names and kinds have changed since.
+        provider = "datlocprovider::text" if major >= PROVIDER_MAJOR else "'c'"
+        locale = "NULL" if major < PROVIDER_MAJOR else "datlocale" if major >= BUILTIN_MAJOR else "daticulocale"
+        rules = "daticurules" if major >= RULES_MAJOR else "NULL"
         rows = self.session.rows(
-            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database "
-            "WHERE datname = %s AND datlocprovider = 'c'",
+            f"SELECT pg_encoding_to_char(encoding), datcollate, datctype, {provider}, {locale}, {rules} "
+            "FROM pg_database WHERE datname = %s",
             self.database,
         )
         if not rows:
             return ""
-        encoding, collate, ctype = rows[0]
-        return f" ENCODING {literal(encoding)} LC_COLLATE {literal(collate)} LC_CTYPE {literal(ctype)}"
+        encoding, collate, ctype, kind, name, order = rows[0]
+        if kind not in PROVIDERS:
+            raise WebappsError(
+                f'The database "{self.database}" at {self.settings.admin.server} has a locale of the kind "{kind}", '
+                f"and known are {', '.join(PROVIDERS)}: a restored one might sort otherwise. Create one by hand and "
+                "restore the dump into it with pg_restore."
+            )
+        found = {
+            "ENCODING": encoding,
+            "LC_COLLATE": collate,
+            "LC_CTYPE": ctype,
+            "LOCALE_PROVIDER": PROVIDERS[kind] if major >= PROVIDER_MAJOR else None,
+            f"{PROVIDERS[kind].upper()}_LOCALE": name,
+            "ICU_RULES": order,
+        }
+        return "".join(f" {option} {literal(value)}" for option, value in found.items() if value is not None)
 
     def assert_rights(self) -> None:
         """Raises WebappsError when the user may not create the database that is restored into."""
@@ -330,6 +355,7 @@ def prepared(settings: Settings, host: Host, given: str, work: str, *, check: bo
             set_limits(session, client.major, 0)
             restoration = Restoration(settings, host, client, session, secret, path, description)
             restoration.assert_rights()
+            restoration.locale()
             yield restoration
 
 

@@ -22,7 +22,8 @@ class FakeServer:
     """``databases``: the rows of the tables of each. ``archive``: what pg_dump writes; None for what is true.
 
     ``vacuumed``: whether autovacuum, which only a superuser may end, is at work in every database. ``connected``: the
-    databases that somebody else is connected to.
+    databases that somebody else is connected to. ``locale``: the provider of the databases' locale, with ICU's or
+    PostgreSQL's own locale and rules, in the columns that the version has.
     """
 
     databases: dict[str, dict[str, int]] = field(default_factory=lambda: {"amy": dict(TABLES), "postgres": {}})
@@ -35,6 +36,7 @@ class FakeServer:
     failures: dict[str, Finished] = field(default_factory=dict)
     refuses: dict[str, str] = field(default_factory=dict)
     restores: dict[str, int] | None = None
+    locale: tuple[str, str | None, str | None] = ("c", None, None)
     vacuumed: bool = False
     connected: set[str] = field(default_factory=set)
     said: list[str] = field(default_factory=list)
@@ -94,7 +96,8 @@ class FakeSession:
         if "count(*)" in query:
             return [(tables[query.split('"')[3]],)]
         if "FROM pg_database WHERE" in query:
-            return [("UTF8", "C.UTF-8", "C.UTF-8")] if values[0] in self.server.databases else []
+            self._assert_columns(query)
+            return [("UTF8", "C.UTF-8", "C.UTF-8", *self.server.locale)] if values[0] in self.server.databases else []
         if "pg_terminate_backend" in query and self.server.vacuumed and "usesysid IS NOT NULL" not in query:
             raise WebappsError("Only roles with the SUPERUSER attribute may terminate processes of roles with it.")
         if "pg_db_role_setting" in query:
@@ -117,6 +120,17 @@ class FakeSession:
                 self.server.databases.pop(words[1], None)
             elif " RENAME TO " in statement:
                 self.server.databases[words[3]] = self.server.databases.pop(words[1])
+
+    def _assert_columns(self, query: str) -> None:
+        versions = {
+            "datlocprovider": (15, 99),
+            "daticulocale": (15, 16),
+            "daticurules": (16, 99),
+            "datlocale": (17, 99),
+        }
+        for column, (first, last) in versions.items():
+            if column in query and not first <= self.server.major <= last:
+                raise WebappsError(f'column "{column}" does not exist')
 
     def _refuse(self, statement: str) -> None:
         for words, answer in self.server.refuses.items():

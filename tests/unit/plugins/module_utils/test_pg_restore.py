@@ -15,8 +15,12 @@ from tests.unit.plugins.fake_postgresql import DOMAIN, TABLES, FakeHost, FakeSer
 
 @pytest.fixture
 def host(tmp_path: Path) -> FakeHost:
+    return with_dump(tmp_path, FakeServer())
+
+
+def with_dump(directory: Path, server: FakeServer) -> FakeHost:
     """A host with one proven dump."""
-    host = FakeHost(tmp_path / DOMAIN, FakeServer())
+    host = FakeHost(directory / DOMAIN, server)
     pg_backup.backup(pg_backup.settings_of(host.params, reason="timer"), host.host, check=False)
     return host
 
@@ -131,6 +135,35 @@ def test_a_session_that_a_killed_restore_left_does_not_keep_its_database(host: F
     host.server.connected = {name}
     drill(host)
     assert name not in host.server.databases
+
+
+@pytest.mark.parametrize(
+    ("major", "locale", "options"),
+    [
+        (13, ("c", None, None), ""),
+        (14, ("c", None, None), ""),
+        (15, ("c", None, None), " LOCALE_PROVIDER 'libc'"),
+        (15, ("i", "de-u-co-phonebk", None), " LOCALE_PROVIDER 'icu' ICU_LOCALE 'de-u-co-phonebk'"),
+        (16, ("i", "de", "&a < g"), " LOCALE_PROVIDER 'icu' ICU_LOCALE 'de' ICU_RULES '&a < g'"),
+        (17, ("i", "de", None), " LOCALE_PROVIDER 'icu' ICU_LOCALE 'de'"),
+        (17, ("b", "C.UTF-8", None), " LOCALE_PROVIDER 'builtin' BUILTIN_LOCALE 'C.UTF-8'"),
+        (18, ("c", None, None), " LOCALE_PROVIDER 'libc'"),
+    ],
+)
+def test_a_restored_database_sorts_as_the_real_one_does_in_every_version(
+    tmp_path: Path, major: int, locale: tuple[str, str | None, str | None], options: str
+) -> None:
+    host = with_dump(tmp_path, FakeServer(major=major, client_major=major, locale=locale))
+    drill(host)
+    (created,) = [said for said in host.server.said if said.startswith("CREATE DATABASE")]
+    assert created.endswith(f" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'{options}")
+
+
+@pytest.mark.parametrize("work", [drill, live])
+def test_a_locale_of_an_unknown_kind_is_refused_before_anything_starts(host: FakeHost, work: Any) -> None:
+    host.server.locale = ("x", "future", None)
+    with pytest.raises(WebappsError, match='of the kind "x"'):
+        work(host, check=True)
 
 
 def test_a_dump_of_a_newer_server_is_refused(host: FakeHost) -> None:
