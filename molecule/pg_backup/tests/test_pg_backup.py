@@ -385,4 +385,5 @@ def test_a_host_that_another_one_follows_has_no_timer_and_keeps_its_dumps(host: 
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert ("changed=0 " not in done.stdout) is changed
     assert host.check_output("systemctl list-timers --all --no-legend 'webapps-pg-*'") == ""
+    assert not host.file(f"/etc/webapps/pg-backup/{DOMAIN}.json").exists
     assert dumps(host) == kept
