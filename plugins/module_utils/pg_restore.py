@@ -172,6 +172,7 @@ class Restoration:
         return {
             "dump": str(self.path),
             "taken": self.description.taken,
+            "release": self.description.release,
             "tables": dict(self.description.tables),
             "rows": self.description.rows,
             "server": self.settings.admin.server,

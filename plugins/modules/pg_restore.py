@@ -105,6 +105,11 @@ taken:
   returned: success
   type: str
   sample: "2026-11-25T12:30:00+00:00"
+release:
+  description: The id of the release that was live then, empty when there was none.
+  returned: success
+  type: str
+  sample: 3f2a1b9c0d-9f8e7d6c
 server:
   description: The server that it was restored at.
   returned: success

@@ -144,6 +144,28 @@ def test_the_dump_takes_the_real_ones_place_and_everything_runs_again(
     sql(f'DROP DATABASE "{previous[0]}"', database="postgres")
 
 
+def test_a_dump_that_the_live_release_does_not_fit_leaves_the_page_on_until_one_that_does_is_deployed(
+    deployed: Deployed, fleet: Fleet, site: Site
+) -> None:
+    fleet.deploy("v2")
+    restore = {"restore_into": "live", "restore_confirm": DOMAIN, "restore_dump": deployed.dump["path"]}
+    run = fleet.run("playbooks/restore.yml", extra(**restore))
+    said = re.sub(r"\s+", " ", run.output)
+    assert run.code != 0
+    assert "it lacks notes." in said
+    assert f"It was taken of {deployed.dump['release']}: deploy that one" in said
+    assert site.get("/").status_code == 503
+    assert processes("worker-1", "rqworker", "rqscheduler") == set()
+    fleet.deploy("v1", "-e", "deploy_maintenance=true")
+    assert site.get("/").status_code == 503
+    fleet.must("playbooks/maintenance.yml", "--tags", "off")
+    assert site.get("/").status_code == 200
+    assert len(processes("worker-1", "rqworker", "rqscheduler")) == 2
+    previous = re.search(r"amy_before_\w+", said)
+    assert previous
+    sql(f'DROP DATABASE "{previous[0]}"', database="postgres")
+
+
 def test_no_output_and_no_log_holds_a_secret(deployed: Deployed) -> None:
     log = on(migrating_host(), "cat", f"/webapps/{DOMAIN}/logs/pg_backup.log")
     outputs = "".join(path.read_text() for path in (OUT / "logs").glob("*.log"))

@@ -21,6 +21,7 @@ def host(tmp_path: Path) -> FakeHost:
 def with_dump(directory: Path, server: FakeServer) -> FakeHost:
     """A host with one proven dump."""
     host = FakeHost(directory / DOMAIN, server)
+    (host.root / "repo").symlink_to("releases/3f2a1b9c0d-9f8e7d6c")
     pg_backup.backup(pg_backup.settings_of(host.params, reason="timer"), host.host, check=False)
     return host
 
@@ -39,6 +40,7 @@ def live(
 def test_a_drill_compares_and_leaves_nothing(host: FakeHost) -> None:
     result = drill(host)
     assert (result["changed"], result["tables"]) == (False, {"public.event": 0, "public.person": 3})
+    assert result["release"] == "3f2a1b9c0d-9f8e7d6c"
     assert set(host.server.databases) == {"amy", "postgres"}
     assert "drill passed" in host.log()
 
