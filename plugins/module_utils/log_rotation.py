@@ -186,17 +186,22 @@ class Directory:
         with suppress(FileNotFoundError):
             os.unlink(made, dir_fd=self._handle)
         target = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._handle)
-        with os.fdopen(target, "wb") as stream:
-            with gzip.GzipFile(filename="", fileobj=stream, mode="wb", mtime=0) as archive:
-                position = start
-                while position < end:
-                    chunk = os.pread(handle, min(CHUNK, end - position), position)
-                    archive.write(chunk)
-                    position += len(chunk)
-            stream.flush()
-            os.fchown(stream.fileno(), status.st_uid, status.st_gid)
-            os.fchmod(stream.fileno(), stat.S_IMODE(status.st_mode) & 0o666)
-            os.fsync(stream.fileno())
+        try:
+            with os.fdopen(target, "wb") as stream:
+                with gzip.GzipFile(filename="", fileobj=stream, mode="wb", mtime=0) as archive:
+                    position = start
+                    while position < end:
+                        chunk = os.pread(handle, min(CHUNK, end - position), position)
+                        archive.write(chunk)
+                        position += len(chunk)
+                stream.flush()
+                os.fchown(stream.fileno(), status.st_uid, status.st_gid)
+                os.fchmod(stream.fileno(), stat.S_IMODE(status.st_mode) & 0o666)
+                os.fsync(stream.fileno())
+        except OSError:
+            # Half an archive would fill the disk more.
+            os.unlink(made, dir_fd=self._handle)
+            raise
         return made
 
     def _shift(self, name: str, keep: int) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
 from ansible_collections.carpentries.webapps.plugins.module_utils.log_rotation import Directory, Rule, due, logs
 
+RETRIED = "correct the cause, such as a full disk; the next run, within an hour, tries again."
+
 
 def rotated(directory: Directory, excluded: list[str], rule: Rule, now: float) -> list[str]:
     """Rotate what is due; returns what could not be, a sentence each."""
@@ -26,21 +28,34 @@ def rotated(directory: Directory, excluded: list[str], rule: Rule, now: float) -
                         print(f"{directory.path / name}: {length} bytes moved to {name}.1.gz", flush=True)
             except WebappsError as error:
                 found.append(error.message)
+            except OSError as error:
+                found.append(f"{directory.path / name} was not rotated ({error.strerror}): {RETRIED}")
     return found
+
+
+def done(options: list[str], configuration: str) -> list[str]:
+    """Do what the command line says; returns what could not be done, a sentence each. Raises WebappsError."""
+    try:
+        settings = json.loads(Path(configuration).read_text(encoding="utf-8"))
+        directory = Directory(Path(settings["directory"]))
+        excluded, rule = settings["excluded"], Rule(settings["keep"], settings["size"], settings["age"])
+    except (OSError, ValueError, KeyError) as error:
+        raise WebappsError(f"{configuration} cannot be used ({error!r}): run playbooks/site.yml.") from error
+    try:
+        if options != ["--check"]:
+            return rotated(directory, excluded, rule, time.time())
+        with directory.alone():
+            directory.assert_can_cut()
+    except OSError as error:
+        return [f"The logs in {directory.path} cannot be rotated ({error.strerror}): {RETRIED}"]
+    return []
 
 
 def main() -> int:
     """What the command line says; returns the exit status."""
     try:
         *options, configuration = sys.argv[1:]
-        settings = json.loads(Path(configuration).read_text(encoding="utf-8"))
-        directory = Directory(Path(settings["directory"]))
-        if options == ["--check"]:
-            with directory.alone():
-                directory.assert_can_cut()
-            return 0
-        rule = Rule(settings["keep"], settings["size"], settings["age"])
-        problems = rotated(directory, settings["excluded"], rule, time.time())
+        problems = done(options, configuration)
     except WebappsError as error:
         problems = [error.message]
     for problem in problems:

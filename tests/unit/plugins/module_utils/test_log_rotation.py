@@ -19,6 +19,7 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.log_rotation i
     due,
     logs,
 )
+from ansible_collections.carpentries.webapps.plugins.module_utils.log_rotation_program import done, rotated
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,6 +126,55 @@ def test_what_a_killed_rotation_left_is_overwritten(directory: Directory) -> Non
     (directory.path / "a.log").write_bytes(b"x" * 5000)
     directory.rotate("a.log", keep=2)
     assert gzip.decompress((directory.path / "a.log.1.gz").read_bytes()) == b"x" * 4096
+
+
+class FullDisk(Directory):
+    """A directory where the log a.log has no room for an archive."""
+
+    def rotate(self, name: str, keep: int) -> int:
+        if name == "a.log":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().rotate(name, keep)
+
+
+class Vanishing(Directory):
+    """A directory where the log a.log is gone once it was listed."""
+
+    def names(self) -> list[str]:
+        return [*super().names(), "a.log"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "words"),
+    [(FullDisk, ["a.log", "b.log"], "No space left on device"), (Vanishing, ["b.log"], "No such file or directory")],
+)
+def test_a_log_that_cannot_be_rotated_is_named_and_the_others_are_rotated(
+    tmp_path: Path, kind: type[Directory], there: list[str], words: str
+) -> None:
+    (tmp_path / "proc").mkdir()
+    for name in there:
+        (tmp_path / name).write_bytes(b"x" * 5000)
+    (problem,) = rotated(kind(tmp_path, tmp_path / "proc", cut_slowly), [], RULE, DAY)
+    assert problem.startswith(f"{tmp_path / 'a.log'} was not rotated ({words}): correct the cause")
+    assert (tmp_path / "b.log.1.gz").exists()
+
+
+def test_half_an_archive_does_not_stay_on_a_full_disk(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory.path / "a.log").write_bytes(b"x" * 5000)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fchown", full)
+    with pytest.raises(OSError, match="No space left"):
+        directory.rotate("a.log", keep=2)
+    assert [path.name for path in directory.path.iterdir()] == ["a.log"]
+    assert (directory.path / "a.log").stat().st_size == 5000
+
+
+def test_settings_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WebappsError, match=r"logs\.json cannot be used .*site\.yml"):
+        done([], str(tmp_path / "logs.json"))
 
 
 def test_links_and_files_with_two_names_are_refused(directory: Directory, tmp_path: Path) -> None:
