@@ -25,6 +25,8 @@ RESULTS = ("success", "failed", "rolled_back", "nothing")
 # What a lock's own run did not say.
 KILLED, BROKEN = "killed", "broken"
 HELD, FROZEN = "held", "frozen"
+# Of a heartbeat: the lock is another run's, or nobody's.
+LOST = "lost"
 KEPT = 200
 MAX_TEXT = 300
 # Seconds that a call waits for another one, which takes milliseconds.
@@ -236,7 +238,7 @@ def renew(call: Call, owner: Owner) -> Done:
     if seen.lock is None or seen.lock.run != owner.run:
         if call.check:
             return Done(lock=seen.lock, freeze=seen.freeze)
-        raise WebappsError(_lost_text(call, seen, owner.run))
+        raise WebappsError(_lost_text(call, seen, owner.run), refused=LOST)
     renewed = replace(seen.lock, heartbeat=stamp(call.now))
     if not call.check:
         call.files.write(call.place.lock, _text(renewed))

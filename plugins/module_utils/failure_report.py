@@ -11,8 +11,9 @@ from typing import Any
 
 Result = Mapping[str, Any]
 PLAYBOOK = "ansible-playbook playbooks/{}.yml -i INVENTORY"
-# What became of the fleet: it went back, it stays as it is because it was told so, or users get the page meanwhile.
-WENT_BACK, STOPPED, IN_MAINTENANCE = ENDINGS = ("went_back", "stopped", "in_maintenance")
+# What became of the fleet: it went back, it stays as it is because it was told so, users get the page meanwhile, or another
+# run may be changing it.
+WENT_BACK, STOPPED, IN_MAINTENANCE, LOST_LOCK = ENDINGS = ("went_back", "stopped", "in_maintenance", "lost_lock")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ def failure_report(states: Iterable[Result], roll: Roll) -> str:
 
 
 def _endings(fleet: Mapping[str, Result], roll: Roll) -> Iterator[str]:
-    if roll.ending == IN_MAINTENANCE:
+    if roll.ending == LOST_LOCK:
+        yield "This run lost the deploy lock and touched nothing from then on: another run may be changing these hosts."
+    elif roll.ending == IN_MAINTENANCE:
         yield "The maintenance page stays on, and nothing was taken back."
     elif roll.ending == STOPPED:
         yield "Nothing was taken back (deploy_on_failure is stop, or there was nothing to go back to)."
@@ -61,7 +64,10 @@ def _endings(fleet: Mapping[str, Result], roll: Roll) -> Iterator[str]:
 def _remedies(fleet: Mapping[str, Result], roll: Roll) -> Iterator[str]:
     again = "To go on: correct the cause, then run the same command again; a deploy repairs what it finds."
     before = _before(fleet, roll.release)
-    if roll.ending == WENT_BACK:
+    if roll.ending == LOST_LOCK:
+        yield f"To see who deploys: {PLAYBOOK.format('status')}"
+        yield "When nobody does, run the same command again; a deploy repairs what it finds."
+    elif roll.ending == WENT_BACK:
         yield "Migrations stay applied; the code that serves now survives them, or the gate was told so."
         yield again
     elif roll.ending == STOPPED:

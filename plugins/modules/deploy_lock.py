@@ -35,7 +35,7 @@ options:
   state:
     description:
       - V(held) takes the lock for this run. A run that has it keeps it.
-      - V(renewed) writes a heartbeat. It fails if the lock is not this run's any more.
+      - V(renewed) writes a heartbeat. It fails, with RV(refused=lost), if the lock is not this run's any more.
       - V(released) gives back this run's lock and records O(result). Another run's lock stays, and none is no failure.
       - V(broken) takes the lock from the run O(broken_run), and records that.
       - V(frozen) and V(unfrozen) keep deploys from beginning, and let them begin again.
@@ -218,7 +218,9 @@ freeze:
       type: str
       sample: "2026-03-01T12:00:00.000Z"
 refused:
-  description: V(held) or V(frozen) where O(state=held) was refused, or would be.
+  description: >-
+    V(held) or V(frozen) where O(state=held) was refused, or would be; V(lost) where O(state=renewed) found that the lock
+    is not this run's any more.
   returned: success, and when refused
   type: str
   sample: ""

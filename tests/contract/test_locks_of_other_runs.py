@@ -147,3 +147,77 @@ def test_a_deploy_that_would_watch_longer_than_its_lock_lasts_is_refused(
     assert done.returncode != 0
     assert ("load_balancer_soak_limit 3000 s" in " ".join(done.stdout.split())) == refused, done.stdout
     assert ("let the inventory compose" in " ".join(done.stdout.split())) != refused, done.stdout
+
+
+SERVED = {
+    "live": "1111111111-aaaaaaaa",
+    "environment": "e1",
+    "releases": [{"id": "1111111111-aaaaaaaa", "state": "live", "version": "v1", "environment": "e1"}],
+}
+DEPLOYED = {
+    "deploy_planned": "3f2a1b9c0d-9f8e7d6c",
+    "deploy_version": "v2",
+    "__deploy_observed": SERVED,
+    "__app_release_environment": {"digest": "e2"},
+}
+# The plays of a deploy after its lock, which change what users see, and how deploy.yml has them.
+PHASES = ("roll_workers", "roll_web", "roll_scheduler", "finish")
+GOING = {
+    "roll_among": "{{ ':!deploy_failed' if 'deploy_failed' in groups else '' }}",
+    "deploy_at_failure": "end_play",
+    "webapps_environment_digest": "e2",
+}
+
+
+RENEW = {"name": "Renew the lock", "ansible.builtin.import_tasks": "tasks/renew.yml"}
+
+
+def renewing(given: dict[str, Any]) -> bool:
+    return RENEW in given["tasks"][0].get("block", [])
+
+
+def working(given: dict[str, Any]) -> dict[str, Any]:
+    """A play that renews the lock as it does, and whose work is a word."""
+    (work,) = given["tasks"]
+    words = {"ansible.builtin.debug": {"msg": "At work."}}
+    return {**given, "vars": GOING, "tasks": [{**work, "block": [RENEW, words]}]}
+
+
+def lost(directory: Path) -> dict[str, Any]:
+    """Another run takes the lock over."""
+    lock = directory / "deploys/lock.json"
+    replaced = {"path": str(lock), "regexp": '"run": ".*"', "replace": '"run": "another"'}
+    return {"hosts": "builder", "gather_facts": False, "tasks": [{"ansible.builtin.replace": replaced}]}
+
+
+@pytest.mark.parametrize("first", PHASES[:2])
+def test_a_run_that_lost_its_lock_touches_no_host_any_more_and_leads_nobody_back(tmp_path: Path, first: str) -> None:
+    phases = [working(found) for name in PHASES[PHASES.index(first) :] for found in plays(name) if renewing(found)]
+    back = [found for found in plays("go_back") if "hosts" in found]
+    lock = play("deploy", "Lock | One deploy at a time")
+    done = run(tmp_path, lock, lost(tmp_path), *phases, *back, **DEPLOYED)
+    assert done.returncode != 0
+    assert "does not have the deploy lock of amy.example.org any more" in done.stdout
+    assert "This run lost the deploy lock" in done.stdout, done.stdout[done.stdout.index("PLAY [Go back") :]
+    for touch in ("At work.", "load_balancer : ", "condemn | "):
+        assert touch not in done.stdout
+    # The other one's.
+    assert held(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("deploy", "Back up | One host, before anything is migrated"),
+        ("deploy", "Migrate | Once, with the new release's code"),
+        ("roll_workers", "Roll workers | Consumers before producers"),
+        ("roll_workers", "Roll workers | Stop those of hosts that are no worker hosts any more"),
+        ("roll_web", "Roll web | Batch by batch"),
+        ("roll_scheduler", "Scheduler | Stop one that runs on another host"),
+        ("roll_scheduler", "Scheduler | Stop the old one, start the new one, prove that there is one"),
+        ("finish", "Finish | Prove the fleet"),
+    ],
+)
+def test_nothing_is_migrated_or_published_before_the_lock_has_given_a_sign_of_life(name: str, title: str) -> None:
+    (work,) = play(name, title)["tasks"]
+    assert work["block"][0] == RENEW

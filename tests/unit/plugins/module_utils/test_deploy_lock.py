@@ -18,6 +18,7 @@ from ansible_collections.carpentries.webapps.plugins.module_utils import deploy_
 from ansible_collections.carpentries.webapps.plugins.module_utils.deploy_lock import (
     FROZEN,
     HELD,
+    LOST,
     KEPT,
     Call,
     Done,
@@ -138,8 +139,9 @@ def test_a_lock_of_a_process_that_its_controller_knows_to_be_gone_is_taken_over_
 def test_a_run_that_lost_its_lock_stops_at_its_next_sign_of_life(place: Place) -> None:
     take(at(place), ALICE)
     take(at(place, NOON + 4000), BOB)
-    with pytest.raises(WebappsError, match=r"held by bob@ci .*was killed at .*no heartbeat since"):
+    with pytest.raises(WebappsError, match=r"held by bob@ci .*was killed at .*no heartbeat since") as lost:
         renew(at(place, NOON + 4001), ALICE)
+    assert lost.value.details["refused"] == LOST
     give(at(place, NOON + 4002), BOB)
     with pytest.raises(WebappsError, match="nobody holds it"):
         renew(at(place, NOON + 4003), ALICE)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.carpentries.webapps.plugins.module_utils.failure_report import (
     IN_MAINTENANCE,
+    LOST_LOCK,
     STOPPED,
     WENT_BACK,
     Roll,
@@ -68,6 +69,13 @@ def test_what_was_left_as_it_is_comes_with_the_command_that_leads_back() -> None
     assert f"web-1 runs v3 ({NEW})" in text
     assert f"web-2 runs v2 ({OLD})" in text
     assert "playbooks/rollback.yml -i INVENTORY -e rollback_release=v2" in text
+
+
+def test_a_run_that_lost_its_lock_offers_no_way_back_while_another_may_be_at_work() -> None:
+    text = said(state("web-1", NEW), state("web-2", causes=["boom"]), ending=LOST_LOCK)
+    assert "lost the deploy lock and touched nothing from then on" in text
+    assert "playbooks/status.yml -i INVENTORY" in text
+    assert "rollback" not in text
 
 
 def test_behind_the_page_it_says_what_each_host_runs_and_shows() -> None:
