@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
-from ansible_collections.carpentries.webapps.plugins.module_utils.failure_report import Roll, failure_report
+from ansible_collections.carpentries.webapps.plugins.module_utils.failure_report import Roll, failure_report, left_behind
 from ansible_collections.carpentries.webapps.plugins.module_utils.rollback import (
     Generation,
     fleet_of,
@@ -53,4 +53,5 @@ class FilterModule:
             "release_before": release_before,
             "rollback_target": rollback_target,
             "roll_failure": roll_failure,
+            "left_behind": left_behind,
         }

@@ -42,6 +42,20 @@ def failure_report(states: Iterable[Result], roll: Roll) -> str:
     return "\n".join(lines).strip()
 
 
+def left_behind(states: Iterable[Result], target: Result) -> list[str]:
+    """The hosts that should serve a target, its release with its environment, and do not, or do not answer."""
+    return _left_behind({str(state["host"]): state for state in states}, target)
+
+
+def _left_behind(fleet: Mapping[str, Result], target: Result) -> list[str]:
+    return [host for host in target["hosts"] if not _serves(fleet.get(host, {}).get("left", {}), host, target)]
+
+
+def _serves(left: Result, host: str, target: Result) -> bool:
+    wanted = target.get("environments", {}).get(host)
+    return left.get("live") == target["id"] and (not wanted or left.get("environment") == wanted)
+
+
 def _endings(fleet: Mapping[str, Result], roll: Roll) -> Iterator[str]:
     if roll.ending == LOST_LOCK:
         yield "This run lost the deploy lock and touched nothing from then on: another run may be changing these hosts."
@@ -50,9 +64,9 @@ def _endings(fleet: Mapping[str, Result], roll: Roll) -> Iterator[str]:
     elif roll.ending == STOPPED:
         yield "Nothing was taken back (deploy_on_failure is stop, or there was nothing to go back to)."
     else:
-        target, hosts = roll.target, roll.target["hosts"]
+        target = roll.target
         name = f"{target['version']} ({target['id']})"
-        elsewhere = [host for host in hosts if fleet.get(host, {}).get("left", {}).get("live") != target["id"]]
+        elsewhere = _left_behind(fleet, target)
         if elsewhere:
             yield f"The fleet should have gone back to {name}, and {', '.join(elsewhere)} did not."
         else:

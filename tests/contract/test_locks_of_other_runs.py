@@ -221,3 +221,46 @@ def test_a_run_that_lost_its_lock_touches_no_host_any_more_and_leads_nobody_back
 def test_nothing_is_migrated_or_published_before_the_lock_has_given_a_sign_of_life(name: str, title: str) -> None:
     (work,) = play(name, title)["tasks"]
     assert work["block"][0] == RENEW
+
+
+BACK = {
+    "roll_among": "{{ ':&deploy_goes_back' if 'deploy_goes_back' in groups else ':!all' }}",
+    "webapps_release": "{{ deploy_goes_back_to.id }}",
+    "deploy_at_failure": "go_on",
+}
+
+
+def without(host: str) -> dict[str, Any]:
+    """A host is lost."""
+    lost = {"ansible.builtin.set_fact": {"ansible_connection": "ssh", "ansible_port": 1}}
+    return {"hosts": host, "gather_facts": False, "tasks": [lost]}
+
+
+def test_a_builder_that_is_lost_is_named_and_keeps_nobody_from_going_back(tmp_path: Path) -> None:
+    lock, web = play("deploy", "Lock | One deploy at a time"), play("roll_web", "Roll web | Batch by batch")
+    end = [found for found in plays("go_back") if "hosts" in found and "goes_back" not in found["hosts"]]
+    back = {**working(web), "name": "Back", "vars": BACK}
+    done = run(tmp_path, lock, without("web-2"), working(web), back, *end, **DEPLOYED)
+    forth, _, said = done.stdout.partition("PLAY [Back]")
+    assert ("At work." in forth, "At work." in said) == (False, True), done.stdout
+    assert "web-1: web-2 does not answer: " in said, said
+
+
+@pytest.mark.parametrize(
+    ("environment", "result", "message"),
+    [
+        ("e1", "rolled_back", "Out of luck."),
+        ("e2", "failed", "web-1, web-2 did not go back to v1. Out of luck."),
+    ],
+)
+def test_a_deploy_counts_as_rolled_back_where_every_host_serves_what_it_served(
+    tmp_path: Path, environment: str, result: str, message: str
+) -> None:
+    (tmp_path / "repo").symlink_to(tmp_path / "releases/1111111111-aaaaaaaa")
+    (tmp_path / "environment").symlink_to(tmp_path / "environments" / environment)
+    lock, web = play("deploy", "Lock | One deploy at a time"), play("roll_web", "Roll web | Batch by batch")
+    end = [found for found in plays("go_back") if "hosts" in found and "goes_back" not in found["hosts"]]
+    roll = {**failing(web), "vars": GOING}
+    done = run(tmp_path, lock, roll, *end, **DEPLOYED, webapps_root=str(tmp_path))
+    assert (recorded(tmp_path)["result"], recorded(tmp_path)["message"]) == (result, message), done.stdout
+    assert ("should have gone back to v1" in done.stdout) == (result == "failed")

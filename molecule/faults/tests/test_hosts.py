@@ -85,6 +85,20 @@ def test_a_web_host_that_is_lost_while_it_is_published_costs_no_request_and_the_
     assert_whole(fleet)
 
 
+def test_a_builder_that_is_lost_while_web_hosts_are_rolled_keeps_none_of_them_from_going_back(fleet: Fleet) -> None:
+    before = serving()
+    with users("lost_builder") as seen:
+        run = disturbed(
+            fleet, PUBLISH_SECOND, lambda _group: stop_hard("worker-1"), "playbooks/deploy.yml", "-e", "deploy_version=v1"
+        )
+    now = serving()
+    boot("worker-1")
+    assert_failed(run, "worker-1 does not answer", "and worker-1 did not.")
+    assert seen.summary["failures"] == []
+    assert now == before
+    assert_whole(fleet)
+
+
 def test_a_disk_that_is_full_on_one_host_stops_the_deploy_before_anybody_notices(fleet: Fleet) -> None:
     place = f"/var/lib/webapps/{DOMAIN}/artifacts"
     before = serving()

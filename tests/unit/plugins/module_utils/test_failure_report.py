@@ -12,6 +12,7 @@ from ansible_collections.carpentries.webapps.plugins.module_utils.failure_report
     WENT_BACK,
     Roll,
     failure_report,
+    left_behind,
 )
 
 OLD, NEW = "1111111111-aaaaaaaa", "3333333333-cccccccc"
@@ -56,6 +57,16 @@ def test_a_host_that_did_not_come_back_is_named() -> None:
     text = said(state("web-1"), lost, ending=WENT_BACK)
     assert f"should have gone back to v2 ({OLD}), and web-2 did not." in text
     assert "web-2 does not answer: what it runs is unknown, and it is kept out of the pool." in text
+
+
+def test_a_host_with_another_environment_than_it_served_with_did_not_come_back() -> None:
+    target = {**TARGET, "environments": {"web-1": "e1", "web-2": "e1"}}
+    states = [state(host) for host in ("web-1", "web-2")]
+    for found, environment in zip(states, ("e1", "e2"), strict=True):
+        found["left"]["environment"] = environment
+    assert left_behind(states, target) == ["web-2"]
+    # Nobody knows with which it served.
+    assert left_behind(states, {**target, "environments": {"web-1": "e1", "web-2": ""}}) == []
 
 
 def test_where_only_the_environment_was_new_no_release_is_bad() -> None:
