@@ -71,6 +71,9 @@ def _endings(fleet: Mapping[str, Result], roll: Roll) -> Iterator[str]:
             yield f"The fleet should have gone back to {name}, and {', '.join(elsewhere)} did not."
         else:
             yield f"The fleet went back to {name}."
+        if new := sorted(set(fleet) - set(target["hosts"])):
+            yield f"Without a release to go back to: {', '.join(new)}. Unless a cause above says otherwise, out of the target groups,"
+            yield "and workers and scheduler are stopped there."
         if target["id"] != roll.release:
             yield f"{_version_of(fleet, roll.release)} is marked bad: nothing goes back to it."
 

@@ -78,7 +78,24 @@ def roll() -> dict[str, Any]:
     return {**play, "become": False, "serial": 2, "tasks": [{**work, "block": kept}]}
 
 
+def named(play: dict[str, Any], task: str) -> dict[str, Any]:
+    """A play of which one task is left, at whatever depth, without its condition."""
+    todo = list(play["tasks"])
+    while todo:
+        found = todo.pop()
+        if found["name"] == task:
+            return {**play, "become": False, "tasks": [{key: found[key] for key in found if key != "when"}]}
+        todo += [*found.get("block", []), *found.get("rescue", [])]
+    raise AssertionError(task)
+
+
 def rolled(aws: Aws) -> str:
+    said = played(aws, roll())
+    assert "failed=1" in said, said
+    return said
+
+
+def played(aws: Aws, play: dict[str, Any], **more: Any) -> str:
     hosts = {
         name: {
             "load_balancer_target": {"name": name, "ip_address": address},
@@ -99,11 +116,11 @@ def rolled(aws: Aws) -> str:
         "load_balancer_minimum_healthy": "0",
         "load_balancer_region": "eu-west-1",
     }
-    groups = {"web": {"hosts": hosts}, "builder": {"hosts": {"web-1": {}}}}
+    groups = {"web": {"hosts": hosts}, "deploy_goes_back": {"hosts": {"web-0": {}}}, "builder": {"hosts": {"web-1": {}}}}
     (aws.directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups, "vars": shared}}))
     (aws.directory / "group_vars").symlink_to(ROOT / "playbooks/group_vars")
-    (aws.directory / "play.yml").write_text(yaml.safe_dump([roll()], sort_keys=False))
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "play.yml"]
+    (aws.directory / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False))
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "play.yml", "-e", json.dumps(more)]
     environment = {
         **os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"), "no_proxy": "*",
         "AWS_ENDPOINT_URL": aws.url, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
@@ -112,7 +129,6 @@ def rolled(aws: Aws) -> str:
         command, cwd=aws.directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         check=False,
     )  # fmt: skip
-    assert done.returncode != 0, done.stdout
     return done.stdout
 
 
@@ -143,3 +159,17 @@ def test_joining_again_outlasts_an_aws_that_fails_for_a_while(aws: Aws, code: st
     said = rolled(aws)
     assert aws.calls("RegisterTargets").count(status) == 3
     assert aws.members() == set(HOSTS.values()), said
+
+
+def test_of_several_hosts_that_are_lost_all_leave(aws: Aws) -> None:
+    (play,) = yaml.safe_load((ROOT / "playbooks/roll_web.yml").read_text())
+    leave = named({**play, "serial": 2}, "Take a host that is lost out of the target groups")
+    said = played(aws, leave, __deploy_reached={"unreachable": True})
+    assert aws.members() == set(), said
+
+
+def test_of_several_hosts_that_served_nothing_before_all_leave(aws: Aws) -> None:
+    title = "Go back | Take hosts that served nothing before out of service"
+    (play,) = [one for one in yaml.safe_load((ROOT / "playbooks/go_back.yml").read_text()) if one["name"] == title]
+    said = played(aws, named(play, "Leave the target groups"), deploy_returning=["web-0"])
+    assert aws.members() == set(), said

@@ -59,6 +59,13 @@ def test_a_host_that_did_not_come_back_is_named() -> None:
     assert "web-2 does not answer: what it runs is unknown, and it is kept out of the pool." in text
 
 
+def test_a_host_that_served_nothing_before_is_named_with_what_became_of_it() -> None:
+    text = said(state("web-1"), state("web-2"), state("worker-9", NEW), ending=WENT_BACK)
+    assert f"The fleet went back to v2 ({OLD})." in text
+    assert "Without a release to go back to: worker-9." in text
+    assert "Without a release" not in said(state("web-1"), state("web-2"), ending=WENT_BACK)
+
+
 def test_a_host_with_another_environment_than_it_served_with_did_not_come_back() -> None:
     target = {**TARGET, "environments": {"web-1": "e1", "web-2": "e1"}}
     states = [state(host) for host in ("web-1", "web-2")]
