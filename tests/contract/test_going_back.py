@@ -127,3 +127,26 @@ def test_where_a_host_is_lost_those_that_are_stopped_with_it_tell_whose_fault_it
         ],
     }
     assert told("cause", output(tmp_path, play)) == {"web-2 does not answer."}
+
+
+def test_a_web_host_that_serves_something_else_or_nothing_is_not_proven(tmp_path: Path) -> None:
+    tasks = yaml.safe_load((ROOT / "roles/deploy/tasks/prove.yml").read_text())
+    (served,) = [task for task in tasks if task["name"] == "prove | Assert that users get the release"]
+    looks = {
+        "web-1": {"live": {"release": "new", "listening": True}},
+        "web-2": {"live": {"release": "old", "listening": True}},
+        "web-3": {"live": None},
+        "worker-1": {"live": None},
+    }
+    refused = {"name": "Tell", "ansible.builtin.debug": {"msg": "refused {{ ansible_failed_result.msg }}"}}
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "vars": {"deploy_release": "new", "looks": looks, "__deploy_running": "{{ looks[inventory_hostname] }}"},
+        "tasks": [{"block": [served], "rescue": [refused]}],
+    }
+    said = told("refused", output(tmp_path, play))
+    assert {text.partition(", and the socket")[0] for text in said} == {
+        "web-2 should serve release new. It serves old",
+        "web-3 should serve release new. It serves nothing",
+    }

@@ -1,4 +1,4 @@
-"""A roll whose AWS fails after hosts have left: they join again, whatever it was."""
+"""A roll whose AWS fails after hosts have left: they join again, whatever it was. And what balancers are asked at its end."""
 
 from __future__ import annotations
 
@@ -173,3 +173,10 @@ def test_of_several_hosts_that_served_nothing_before_all_leave(aws: Aws) -> None
     (play,) = [one for one in yaml.safe_load((ROOT / "playbooks/go_back.yml").read_text()) if one["name"] == title]
     said = played(aws, named(play, "Leave the target groups"), deploy_returning=["web-0"])
     assert aws.members() == set(), said
+
+
+def test_a_deploy_does_not_end_with_a_host_outside_that_joined_before(aws: Aws) -> None:
+    prove = yaml.safe_load((ROOT / "playbooks/finish.yml").read_text())[0]
+    aws.elbv2.deregister_targets(TargetGroupArn=aws.group, Targets=[{"Id": HOSTS["web-1"]}])
+    said = played(aws, named(prove, "See that the balancer finds every web host healthy"))
+    assert aws.members() == set(HOSTS.values()), said
