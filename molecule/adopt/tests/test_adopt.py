@@ -246,7 +246,7 @@ def test_check_mode_lists_what_is_found_and_what_would_be_done_and_does_nothing(
     assert files(host) == before
 
 
-def test_a_password_that_would_lock_the_programs_out_of_redis_is_refused() -> None:
+def test_a_password_that_would_lock_the_programs_out_of_redis_is_refused(host: Host) -> None:
     refused = play("playbooks/adopt.yml", "--check", redis_password="letmein0123456789")
     assert refused.returncode != 0
     assert "redis_password would lock them out" in logged(refused.stdout + refused.stderr)
