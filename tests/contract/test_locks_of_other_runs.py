@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.carpentries.webapps.plugins.module_utils import ledger
+from ansible_collections.carpentries.webapps.plugins.module_utils.layout import Layout
+from ansible_collections.carpentries.webapps.plugins.module_utils.releases import listing
 
 ROOT = Path(__file__).parent.parent.parent
 PLAYBOOKS = ROOT / "playbooks"
@@ -264,3 +267,41 @@ def test_a_deploy_counts_as_rolled_back_where_every_host_serves_what_it_served(
     done = run(tmp_path, lock, roll, *end, **DEPLOYED, webapps_root=str(tmp_path))
     assert (recorded(tmp_path)["result"], recorded(tmp_path)["message"]) == (result, message), done.stdout
     assert ("should have gone back to v1" in done.stdout) == (result == "failed")
+
+
+def published(root: Path, *versions: str) -> dict[str, Any]:
+    """What a host lists that has published these versions, one after the other."""
+    layout, known = Layout(root), ledger.Ledger()
+    layout.environments.mkdir(parents=True, exist_ok=True)
+    layout.environment.unlink(missing_ok=True)
+    layout.environment.symlink_to(layout.environments / "e1")
+    for version in versions:
+        tree = layout.release(f"{version[1:]:0>10}-aaaaaaaa")
+        tree.mkdir(parents=True, exist_ok=True)
+        (tree / "RELEASE.json").write_text("{}")
+        known = ledger.record_staged(known, tree.name, version=version, commit=version, now="now")
+        known = ledger.mark_live(known, tree.name, now="now", environment="e1")
+        layout.repo.unlink(missing_ok=True)
+        layout.repo.symlink_to(tree)
+    ledger.save(layout.ledger, known)
+    return listing(layout)
+
+
+TO_V0 = {"id": "0000000000-aaaaaaaa", "version": "v0", "environments": {"web-1": "e1", "web-2": "e1"}, "refusal": ""}
+
+
+@pytest.mark.parametrize(("meanwhile", "refused"), [(("v0", "v1"), False), (("v0", "v1", "v2"), True)])
+def test_a_rollback_that_waited_for_a_deploy_refuses_to_leave_what_that_has_brought(
+    tmp_path: Path, meanwhile: tuple[str, ...], refused: bool
+) -> None:
+    root = tmp_path / "amy.example.org"
+    observed = published(root, "v0", "v1")
+    published(root, *meanwhile)
+    lock = play("rollback", "Lock | One deploy at a time")
+    again = play("rollback", "Plan | Look again, now that nobody else deploys")
+    done = run(tmp_path, lock, again, webapps_root=str(root), __deploy_observed=observed, rollback_to=TO_V0)
+    assert (done.returncode != 0, not held(tmp_path)) == (refused, refused), done.stdout
+    text = " ".join(done.stdout.split())
+    assert ("web-1 served 0000000001-aaaaaaaa, now it serves 0000000002-aaaaaaaa" in text) == refused, text
+    if refused:
+        assert (recorded(tmp_path)["version"], recorded(tmp_path)["result"]) == ("v0", "failed")
