@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
-from ansible_collections.carpentries.webapps.plugins.module_utils.failure_report import Roll, failure_report, left_behind
+from ansible_collections.carpentries.webapps.plugins.module_utils.failure_report import (
+    Roll,
+    failure_report,
+    left_behind,
+)
 from ansible_collections.carpentries.webapps.plugins.module_utils.rollback import (
     Generation,
     fleet_of,

@@ -1,4 +1,4 @@
-"""A roll whose AWS fails after hosts have left: they join again, whatever it was. And what balancers are asked at its end."""
+"""A roll whose AWS fails after hosts have left: they join again, whatever it was; and what is asked at its end."""
 
 from __future__ import annotations
 
@@ -116,11 +116,16 @@ def played(aws: Aws, play: dict[str, Any], **more: Any) -> str:
         "load_balancer_minimum_healthy": "0",
         "load_balancer_region": "eu-west-1",
     }
-    groups = {"web": {"hosts": hosts}, "deploy_goes_back": {"hosts": {"web-0": {}}}, "builder": {"hosts": {"web-1": {}}}}
+    groups = {
+        "web": {"hosts": hosts},
+        "deploy_goes_back": {"hosts": {"web-0": {}}},
+        "builder": {"hosts": {"web-1": {}}},
+    }
     (aws.directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups, "vars": shared}}))
     (aws.directory / "group_vars").symlink_to(ROOT / "playbooks/group_vars")
     (aws.directory / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False))
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "play.yml", "-e", json.dumps(more)]
+    ansible_playbook = str(Path(sys.executable).with_name("ansible-playbook"))
+    command = [ansible_playbook, "-i", "hosts.yml", "play.yml", "-e", json.dumps(more)]
     environment = {
         **os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"), "no_proxy": "*",
         "AWS_ENDPOINT_URL": aws.url, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",

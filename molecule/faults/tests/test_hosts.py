@@ -89,7 +89,12 @@ def test_a_builder_that_is_lost_while_web_hosts_are_rolled_keeps_none_of_them_fr
     before = serving()
     with users("lost_builder") as seen:
         run = disturbed(
-            fleet, PUBLISH_SECOND, lambda _group: stop_hard("worker-1"), "playbooks/deploy.yml", "-e", "deploy_version=v1"
+            fleet,
+            PUBLISH_SECOND,
+            lambda _group: stop_hard("worker-1"),
+            "playbooks/deploy.yml",
+            "-e",
+            "deploy_version=v1",
         )
     now = serving()
     boot("worker-1")

@@ -18,8 +18,8 @@ from ansible_collections.carpentries.webapps.plugins.module_utils import deploy_
 from ansible_collections.carpentries.webapps.plugins.module_utils.deploy_lock import (
     FROZEN,
     HELD,
-    LOST,
     KEPT,
+    LOST,
     Call,
     Done,
     Lock,
