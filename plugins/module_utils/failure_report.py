@@ -11,8 +11,8 @@ from typing import Any
 
 Result = Mapping[str, Any]
 PLAYBOOK = "ansible-playbook playbooks/{}.yml -i INVENTORY"
-# What became of the fleet: it went back, it stays as it is because it was told so, users get the page meanwhile, or another
-# run may be changing it.
+# What became of the fleet: it went back, it stays as it is because it was told so, users get the page meanwhile, or
+# another run may be changing it.
 WENT_BACK, STOPPED, IN_MAINTENANCE, LOST_LOCK = ENDINGS = ("went_back", "stopped", "in_maintenance", "lost_lock")
 
 
@@ -72,8 +72,8 @@ def _endings(fleet: Mapping[str, Result], roll: Roll) -> Iterator[str]:
         else:
             yield f"The fleet went back to {name}."
         if new := sorted(set(fleet) - set(target["hosts"])):
-            yield f"Without a release to go back to: {', '.join(new)}. Unless a cause above says otherwise, out of the target groups,"
-            yield "and workers and scheduler are stopped there."
+            yield f"Without a release to go back to: {', '.join(new)}. Unless a cause above says otherwise,"
+            yield "these are out of the target groups, and workers and scheduler are stopped there."
         if target["id"] != roll.release:
             yield f"{_version_of(fleet, roll.release)} is marked bad: nothing goes back to it."
 

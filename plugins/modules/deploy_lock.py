@@ -219,8 +219,8 @@ freeze:
       sample: "2026-03-01T12:00:00.000Z"
 refused:
   description: >-
-    V(held) or V(frozen) where O(state=held) was refused, or would be; V(lost) where O(state=renewed) found that the lock
-    is not this run's any more.
+    V(held) or V(frozen) where O(state=held) was refused, or would be; V(lost) where O(state=renewed) found that the
+    lock is not this run's any more.
   returned: success, and when refused
   type: str
   sample: ""
