@@ -192,13 +192,18 @@ class Directory:
                     position = start
                     while position < end:
                         chunk = os.pread(handle, min(CHUNK, end - position), position)
+                        if not chunk:
+                            raise WebappsError(
+                                f"{self.path / name} had {status.st_size} bytes and ends at {position} now: something "
+                                "else cut it while it was copied. Have only this collection rotate it, or exclude it."
+                            )
                         archive.write(chunk)
                         position += len(chunk)
                 stream.flush()
                 os.fchown(stream.fileno(), status.st_uid, status.st_gid)
                 os.fchmod(stream.fileno(), stat.S_IMODE(status.st_mode) & 0o666)
                 os.fsync(stream.fileno())
-        except OSError:
+        except (OSError, WebappsError):
             # Half an archive would fill the disk more.
             os.unlink(made, dir_fd=self._handle)
             raise

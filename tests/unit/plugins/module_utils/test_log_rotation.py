@@ -172,6 +172,24 @@ def test_half_an_archive_does_not_stay_on_a_full_disk(directory: Directory, monk
     assert (directory.path / "a.log").stat().st_size == 5000
 
 
+def test_a_log_that_something_else_cuts_meanwhile_is_left_as_it_is(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = directory.path / "a.log"
+    log.write_bytes(b"x" * 5000)
+    read = os.pread
+
+    def cut_first(handle: int, length: int, position: int) -> bytes:
+        os.truncate(log, 100)
+        return read(handle, length, position)
+
+    monkeypatch.setattr(os, "pread", cut_first)
+    with pytest.raises(WebappsError, match="had 5000 bytes and ends at 100 now"):
+        directory.rotate("a.log", keep=2)
+    assert [path.name for path in directory.path.iterdir()] == ["a.log"]
+    assert log.read_bytes() == b"x" * 100
+
+
 def test_settings_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(WebappsError, match=r"logs\.json cannot be used .*site\.yml"):
         done([], str(tmp_path / "logs.json"))
