@@ -48,12 +48,6 @@ BUSY = 80
 ONE_AT_A_TIME = "--forks=1"
 
 
-def measured() -> None:
-    """Tell who runs this, if anybody listens (tools/scenarios.py), that it no longer needs the machine for itself."""
-    if marker := os.environ.get("WEBAPPS_MEASURED"):
-        Path(marker).touch()
-
-
 class FleetError(Exception):
     """A playbook of the fleet ended otherwise than it should; the text is the end of its output."""
 

@@ -1,6 +1,6 @@
-"""Run Molecule scenarios, two side by side but never two fleets, and print how each ended.
+"""Run Molecule scenarios, three side by side but never two fleets, and print how each ended.
 
-The fleet that measures how long users wait runs first, and alone until it has measured.
+While a fleet measures how long its users wait, no role's scenario runs (sandbox/quiet.py).
 
 ``python -m tools.scenarios`` runs those of `make test`, ``--all`` those of `make test-all`, ``--roles`` the roles',
 ``python -m tools.scenarios nginx`` one by its name; with WEBAPPS_DISTRIBUTION=trixie they run on another Debian. Each
@@ -23,6 +23,8 @@ from pathlib import Path
 
 import yaml
 
+from sandbox.quiet import beside_others
+
 ROOT = Path(__file__).parent.parent
 LOGS = ROOT / "out" / "test" / (os.environ.get("WEBAPPS_DISTRIBUTION") or "bookworm")
 # What boots a fleet: there is one network and one AWS account for all of them, so they run one after the other.
@@ -30,13 +32,15 @@ FLEET_PLAYBOOK = "sandbox/up.yml"
 # What the scenarios of one run have made for each other: releases, and packed modules. Of an earlier run they may be
 # another code's.
 KEPT = (ROOT / ".cache" / "artifacts", ROOT / ".cache" / "modules")
-SIDE_BY_SIDE = 2
+# Two for two processors, and one because each waits now and then.
+SIDE_BY_SIDE = 3
 # A fleet has users, who must not wait for a role's scenario: that one takes what time they leave, as do its machines
 # (molecule/shared/create.yml).
 BESIDE_A_FLEET = ("nice", "-n", "19")
+# The fleet that measures waits for what runs beside it, and does so while short scenarios run: the longest of the roles
+# comes after a third of them. At the end it would run on alone.
 MEASURES = "rolling"
-# Where it tells that it has: the variable's name is known to sandbox/fleet.py.
-MEASURED = LOGS / f"{MEASURES}.measured"
+LONGEST = "adopt"
 # Each takes as long as the other fleets together. `make test-all` runs the first, `make faults` the second.
 LONG = frozenset({"operations"})
 BY_NAME = frozenset({"faults"})
@@ -86,7 +90,10 @@ def chosen(asked: Sequence[str], roles: Sequence[str], fleets: Sequence[str]) ->
     elif ROLES in asked:
         wanted |= {*roles}
     first = sorted(fleets, key=lambda name: (name != MEASURES, name))
-    return [name for name in roles if name in wanted], [name for name in first if name in wanted]
+    shorter = [name for name in roles if name in wanted - {LONGEST}]
+    begun = len(shorter) // 3
+    longest = [LONGEST] if LONGEST in wanted else []
+    return [*shorter[:begun], *longest, *shorter[begun:]], [name for name in first if name in wanted]
 
 
 def causes(log: str) -> list[str]:
@@ -99,12 +106,16 @@ def run(scenario: str, priority: Sequence[str] = ()) -> Outcome:
     begin = time.monotonic()
     outcome_log = LOGS / f"{scenario}.log"
     command = [*priority, "molecule", "test", "--scenario-name", scenario]
-    environment = os.environ | {"WEBAPPS_MEASURED": str(MEASURED)}
     with outcome_log.open("w") as log:
-        code = subprocess.call(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        code = subprocess.call(command, cwd=ROOT, stdout=log, stderr=log)
     outcome = Outcome(scenario, code == 0, time.monotonic() - begin)
     print(outcome.line(), flush=True)
     return outcome
+
+
+def run_beside_a_fleet(scenario: str) -> Outcome:
+    with beside_others():
+        return run(scenario, BESIDE_A_FLEET)
 
 
 def main(asked: Sequence[str]) -> int:
@@ -114,14 +125,11 @@ def main(asked: Sequence[str]) -> int:
         raise SystemExit(f"there is no scenario {', '.join(unknown)}; there are {known}, and {ALL} and {ROLES}")
     roles, fleets = chosen(asked, known_roles, known_fleets)
     LOGS.mkdir(parents=True, exist_ok=True)
-    MEASURED.unlink(missing_ok=True)
     for directory in KEPT:
         shutil.rmtree(directory, ignore_errors=True)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         of_fleets = pool.submit(lambda: [run(name) for name in fleets])
-        while MEASURES in fleets and not MEASURED.exists() and not of_fleets.done():
-            time.sleep(1)
-        of_roles = pool.map(lambda name: run(name, BESIDE_A_FLEET), roles)
+        of_roles = pool.map(run_beside_a_fleet, roles)
         outcomes = [*of_roles, *of_fleets.result()]
     failed = [outcome for outcome in outcomes if not outcome.passed]
     for outcome in failed:

@@ -63,6 +63,11 @@ def test_the_long_scenarios_run_only_when_they_are_asked_for(
     assert chosen(asked, ["nginx", "redis"], ["faults", "operations", "rolling"]) == (roles, fleets)
 
 
+def test_the_longest_scenario_of_a_role_is_neither_waited_for_by_the_fleet_that_measures_nor_the_last() -> None:
+    roles = ["adopt", "cron", "nginx", "redis", "rqworker"]
+    assert chosen([], roles, ["rolling", "single"])[0] == ["cron", "adopt", "nginx", "redis", "rqworker"]
+
+
 def test_why_a_scenario_failed_is_told_without_the_frame_that_molecule_draws() -> None:
     log = "  \x1b[2m│\x1b[0m E   assert 502 == 200\nINFO  destroy\n  │ FAILED tests/test_x.py::test_y - assert\n"
     assert causes(log) == ["E   assert 502 == 200", "FAILED tests/test_x.py::test_y - assert"]

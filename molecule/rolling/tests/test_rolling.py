@@ -20,7 +20,7 @@ import httpx
 import pytest
 import yaml
 
-from sandbox.fleet import BUSY, DOMAIN, ONE_AT_A_TIME, ROOT, STATE, WEB_HOSTS, Fleet, Load, load, measured, web_releases
+from sandbox.fleet import BUSY, DOMAIN, ONE_AT_A_TIME, ROOT, STATE, WEB_HOSTS, Fleet, Load, load, web_releases
 from sandbox.proof import (
     FLEET,
     CallJournal,
@@ -37,6 +37,7 @@ from sandbox.proof import (
     states,
     transitions,
 )
+from sandbox.quiet import alone
 from sandbox.site import Site
 
 OUT = ROOT / "out" / "test" / "rolling"
@@ -117,11 +118,10 @@ class Roll:
 def roll(fleet: Fleet, site: Site) -> Roll:
     fleet.deploy("v1")
     old_css, job = site.stylesheet(), site.enqueue(LONG_JOB_SECONDS)
-    with load(OUT / "load", rate=BUSY) as users, SlowPages.open(site) as visitor, users.roll():
+    with alone(), load(OUT / "load", rate=BUSY) as users, SlowPages.open(site) as visitor, users.roll():
         began = time.time()
         fleet.deploy("v2", ONE_AT_A_TIME)
         ended = time.time()
-    measured()
     return Roll(users, visitor.statuses, job, began, ended, old_css, site.stylesheet())
 
 
