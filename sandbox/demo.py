@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from sandbox.fleet import BALANCER, BUSY, DOMAIN, ONE_AT_A_TIME, ROOT, STATE, Fleet, FleetError, load, web_releases
+from sandbox.fleet import AUTHORITY, BALANCER, BUSY, DOMAIN, ONE_AT_A_TIME, ROOT, Fleet, FleetError, load, web_releases
 
 OUT = ROOT / "out" / "demo"
 SLOWEST_RATIO = 3
@@ -67,7 +67,7 @@ def main() -> int:
         *(f"  {host} runs {release}" for host, release in running.items()),
         "",
         f"The site:  https://{DOMAIN}/ at {BALANCER}, for example",
-        f"  curl --cacert {(STATE / 'tls' / 'ca.pem').relative_to(ROOT)} --resolve {DOMAIN}:443:{BALANCER} https://{DOMAIN}/",
+        f"  curl --cacert {AUTHORITY.relative_to(ROOT)} --resolve {DOMAIN}:443:{BALANCER} https://{DOMAIN}/",
         f"Requests:  {(OUT / 'requests.jsonl').relative_to(ROOT)}, {(OUT / 'summary.json').relative_to(ROOT)}",
         "Remove it: make down",
         sep="\n",

@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 STATE = ROOT / ".cache" / "sandbox"
+AUTHORITY = STATE / "tls" / "ca.pem"
 BALANCER = "10.77.0.10"
 DOMAIN = "amy.sandbox.test"
 
@@ -192,11 +193,17 @@ class Load:
 
 @contextlib.contextmanager
 def load(
-    out: Path, *, connect: str = f"{BALANCER}:443", rate: float = RATE, steady: float = 20, maintenance: bool = False
+    out: Path,
+    *,
+    connect: str = f"{BALANCER}:443",
+    authority: Path = AUTHORITY,
+    rate: float = RATE,
+    steady: float = 20,
+    maintenance: bool = False,
 ) -> Iterator[Load]:
     """Constant load while the body runs; ``steady`` seconds (0 or more) pass before it and a quarter of them after.
 
-    ``maintenance``: the maintenance page is no failure.
+    ``authority``: whom they trust to sign the site's certificate. ``maintenance``: the maintenance page is no failure.
     """
     out.mkdir(parents=True, exist_ok=True)
     command: Sequence[str] = [
@@ -209,7 +216,7 @@ def load(
         "--connect",
         connect,
         "--ca",
-        str(STATE / "tls" / "ca.pem"),
+        str(authority),
         "--rate",
         str(rate),
         "--out",

@@ -5,24 +5,28 @@ from __future__ import annotations
 import re
 import ssl
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from sandbox.fleet import BALANCER, DOMAIN, STATE
+from sandbox.fleet import AUTHORITY, BALANCER, DOMAIN
 
 # Longer than the slowest page the application offers.
 PATIENCE = 60.0
 
 
 class Site:
-    """A visitor: ``address`` is where the domain's HTTPS port is, the balancer's unless it is one host's own."""
+    """A visitor. ``address``: where the domain's HTTPS port is, the balancer's or one host's own.
 
-    def __init__(self, address: str = BALANCER) -> None:
+    ``authority``: whom they trust to sign the site's certificate.
+    """
+
+    def __init__(self, address: str = BALANCER, authority: Path = AUTHORITY) -> None:
         self._client = httpx.Client(
             base_url=f"https://{address}",
             headers={"Host": DOMAIN, "Referer": f"https://{DOMAIN}/"},
-            verify=ssl.create_default_context(cafile=str(STATE / "tls" / "ca.pem")),
+            verify=ssl.create_default_context(cafile=str(authority)),
             timeout=PATIENCE,
         )
         self._client.event_hooks["request"] = [self._name_the_server]

@@ -1,6 +1,6 @@
-"""Run Molecule scenarios, three side by side but never two fleets, and print how each ended.
+"""Run Molecule scenarios, three side by side but never two fleets of one place, and print how each ended.
 
-While a fleet measures how long its users wait, no role's scenario runs (sandbox/quiet.py).
+While a fleet measures how long its users wait, nothing else runs (sandbox/quiet.py).
 
 ``python -m tools.scenarios`` runs those of `make test`, ``--all`` those of `make test-all`, ``--roles`` the roles',
 ``python -m tools.scenarios nginx`` one by its name; with WEBAPPS_DISTRIBUTION=trixie they run on another Debian. Each
@@ -27,8 +27,9 @@ from sandbox.quiet import beside_others
 
 ROOT = Path(__file__).parent.parent
 LOGS = ROOT / "out" / "test" / (os.environ.get("WEBAPPS_DISTRIBUTION") or "bookworm")
-# What boots a fleet: there is one network and one AWS account for all of them, so they run one after the other.
 FLEET_PLAYBOOK = "sandbox/up.yml"
+# Those of the other place (sandbox/vars/fleet.yml) share a network and an AWS account: they run one after the other.
+PLACE_OF_ITS_OWN = "single"
 # What the scenarios of one run have made for each other: releases, and packed modules. Of an earlier run they may be
 # another code's.
 KEPT = (ROOT / ".cache" / "artifacts", ROOT / ".cache" / "modules")
@@ -37,10 +38,10 @@ SIDE_BY_SIDE = 3
 # A fleet has users, who must not wait for a role's scenario: that one takes what time they leave, as do its machines
 # (molecule/shared/create.yml).
 BESIDE_A_FLEET = ("nice", "-n", "19")
-# The fleet that measures waits for what runs beside it, and does so while short scenarios run: the longest of the roles
-# comes after a third of them. At the end it would run on alone.
+# The fleet that measures waits for what runs beside it, and does so while short scenarios run: the longest come after a
+# third of them. At the end they would run on alone.
 MEASURES = "rolling"
-LONGEST = "adopt"
+LONGEST = (PLACE_OF_ITS_OWN, "adopt")
 # Each takes as long as the other fleets together. `make test-all` runs the first, `make faults` the second.
 LONG = frozenset({"operations"})
 BY_NAME = frozenset({"faults"})
@@ -81,7 +82,7 @@ def all_scenarios(directory: Path = ROOT / "molecule") -> tuple[list[str], list[
 
 
 def chosen(asked: Sequence[str], roles: Sequence[str], fleets: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Those of the roles' scenarios and of the fleets' that are asked for: by name, `--all`, `--roles` or nothing."""
+    """Those asked for by name, by `--all`, by `--roles` or by nothing: what runs side by side, and what one by one."""
     wanted = set(asked)
     if not asked:
         wanted |= {*roles, *fleets} - LONG - BY_NAME
@@ -89,11 +90,14 @@ def chosen(asked: Sequence[str], roles: Sequence[str], fleets: Sequence[str]) ->
         wanted |= {*roles, *fleets} - BY_NAME
     elif ROLES in asked:
         wanted |= {*roles}
-    first = sorted(fleets, key=lambda name: (name != MEASURES, name))
-    shorter = [name for name in roles if name in wanted - {LONGEST}]
+    shorter = [name for name in roles if name in wanted.difference(LONGEST)]
     begun = len(shorter) // 3
-    longest = [LONGEST] if LONGEST in wanted else []
-    return [*shorter[:begun], *longest, *shorter[begun:]], [name for name in first if name in wanted]
+    longest = [name for name in LONGEST if name in wanted]
+    one_by_one = [name for name in fleets if name in wanted - {PLACE_OF_ITS_OWN}]
+    return (
+        [*shorter[:begun], *longest, *shorter[begun:]],
+        sorted(one_by_one, key=lambda name: (name != MEASURES, name)),
+    )
 
 
 def causes(log: str) -> list[str]:
@@ -113,24 +117,23 @@ def run(scenario: str, priority: Sequence[str] = ()) -> Outcome:
     return outcome
 
 
-def run_beside_a_fleet(scenario: str) -> Outcome:
-    with beside_others():
-        return run(scenario, BESIDE_A_FLEET)
-
-
 def main(asked: Sequence[str]) -> int:
     known_roles, known_fleets = all_scenarios()
     if unknown := sorted(set(asked) - {ALL, ROLES, *known_roles, *known_fleets}):
         known = ", ".join(known_roles + known_fleets)
         raise SystemExit(f"there is no scenario {', '.join(unknown)}; there are {known}, and {ALL} and {ROLES}")
-    roles, fleets = chosen(asked, known_roles, known_fleets)
+    side_by_side, one_by_one = chosen(asked, known_roles, known_fleets)
+
+    def run_beside_others(scenario: str) -> Outcome:
+        with beside_others():
+            return run(scenario, BESIDE_A_FLEET if scenario in known_roles else ())
+
     LOGS.mkdir(parents=True, exist_ok=True)
     for directory in KEPT:
         shutil.rmtree(directory, ignore_errors=True)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        of_fleets = pool.submit(lambda: [run(name) for name in fleets])
-        of_roles = pool.map(run_beside_a_fleet, roles)
-        outcomes = [*of_roles, *of_fleets.result()]
+        in_one_place = pool.submit(lambda: [run(name) for name in one_by_one])
+        outcomes = [*pool.map(run_beside_others, side_by_side), *in_one_place.result()]
     failed = [outcome for outcome in outcomes if not outcome.passed]
     for outcome in failed:
         tail = outcome.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]

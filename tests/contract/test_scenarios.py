@@ -47,10 +47,10 @@ def test_a_scenario_says_only_what_differs_from_the_shared_base(scenario: str) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "roles", "fleets"),
+    ("asked", "side_by_side", "one_by_one"),
     [
-        ([], ["nginx", "redis"], ["rolling"]),
-        ([ALL], ["nginx", "redis"], ["rolling", "operations"]),
+        ([], ["single", "nginx", "redis"], ["rolling"]),
+        ([ALL], ["single", "nginx", "redis"], ["rolling", "operations"]),
         (["--roles", "rolling"], ["nginx", "redis"], ["rolling"]),
         (["redis"], ["redis"], []),
         (["faults"], [], ["faults"]),
@@ -58,14 +58,15 @@ def test_a_scenario_says_only_what_differs_from_the_shared_base(scenario: str) -
     ids=["make test", "make test-all", "roles", "by its name", "make faults"],
 )
 def test_the_long_scenarios_run_only_when_they_are_asked_for(
-    asked: list[str], roles: list[str], fleets: list[str]
+    asked: list[str], side_by_side: list[str], one_by_one: list[str]
 ) -> None:
-    assert chosen(asked, ["nginx", "redis"], ["faults", "operations", "rolling"]) == (roles, fleets)
+    fleets = ["faults", "operations", "rolling", "single"]
+    assert chosen(asked, ["nginx", "redis"], fleets) == (side_by_side, one_by_one)
 
 
-def test_the_longest_scenario_of_a_role_is_neither_waited_for_by_the_fleet_that_measures_nor_the_last() -> None:
+def test_the_longest_scenarios_are_neither_waited_for_by_the_fleet_that_measures_nor_the_last() -> None:
     roles = ["adopt", "cron", "nginx", "redis", "rqworker"]
-    assert chosen([], roles, ["rolling", "single"])[0] == ["cron", "adopt", "nginx", "redis", "rqworker"]
+    assert chosen([], roles, ["rolling", "single"])[0] == ["cron", "single", "adopt", "nginx", "redis", "rqworker"]
 
 
 def test_why_a_scenario_failed_is_told_without_the_frame_that_molecule_draws() -> None:

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.faults import DEPLOY_V2, PUBLISH, disturbed
-from sandbox.fleet import ROOT, WEB_HOSTS, Fleet, Load, load, web_releases
+from sandbox.fleet import ROOT, Fleet, Load, load, web_releases
 from sandbox.proof import changed_hosts, live_releases, processes
 from sandbox.site import Site
 
 OUT = ROOT / "out" / "test" / "single"
-HOST = {"web-1": WEB_HOSTS["web-1"]}
+HOST = {"single": "10.78.0.11"}
+# Its users know it by its own authority.
+AUTHORITY = ROOT / ".cache" / "single" / "tls" / "ca.pem"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def fleet() -> Fleet:
 @contextlib.contextmanager
 def clicking(name: str) -> Iterator[Load]:
     """Users of the server, all the time; what they saw is in the summary afterwards."""
-    with load(OUT / name, connect=f"{HOST['web-1']}:443", steady=5) as users, users.roll():
+    with load(OUT / name, connect=f"{HOST['single']}:443", authority=AUTHORITY, steady=5) as users, users.roll():
         yield users
 
 
@@ -50,14 +52,14 @@ def test_the_new_release_serves(users: Load) -> None:
 
 
 def test_jobs_run_on_the_same_host(users: Load) -> None:
-    site = Site(HOST["web-1"])
+    site = Site(HOST["single"], AUTHORITY)
     assert site.finished_job(site.enqueue(1), patience=60)["runs"] == 1
 
 
 def test_redeploying_the_same_version_changes_nothing_and_restarts_nothing(fleet: Fleet, users: Load) -> None:
-    before = processes("web-1", "gunicorn", "rqworker", "rqscheduler")
+    before = processes("single", "gunicorn", "rqworker", "rqscheduler")
     assert changed_hosts(fleet.deploy("v2").output) == set()
-    assert processes("web-1", "gunicorn", "rqworker", "rqscheduler") == before
+    assert processes("single", "gunicorn", "rqworker", "rqscheduler") == before
 
 
 def test_a_broken_release_never_receives_a_request(fleet: Fleet, users: Load) -> None:
@@ -89,4 +91,4 @@ def test_going_back_passes_over_what_failed_and_fails_no_request(fleet: Fleet, u
     with clicking("rollback") as seen:
         fleet.must("playbooks/rollback.yml")
     assert seen.summary["failures"] == []
-    assert web_releases(HOST) == {"web-1": old}
+    assert web_releases(HOST) == {"single": old}

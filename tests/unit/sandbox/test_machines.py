@@ -14,6 +14,8 @@ from sandbox.fleet import AWS, BALANCER, DOMAIN, ROOT, WEB_HOSTS
 FLEET: dict[str, Any] = yaml.safe_load((ROOT / "sandbox/vars/fleet.yml").read_text())
 ROLLING: list[dict[str, Any]] = FLEET["sandbox_fleets"]["rolling"]
 ADDRESSES = {machine["name"]: machine["address"] for machine in ROLLING}
+SINGLE = {machine["name"]: machine["address"] for machine in FLEET["sandbox_fleets"]["single"]}
+PLACES: list[dict[str, Any]] = FLEET["sandbox_places"]
 
 
 def inventory_text(name: str) -> str:
@@ -35,7 +37,9 @@ def test_the_inventories_name_addresses_of_the_fleet() -> None:
     sandbox = inventory_text("inventories/sandbox/group_vars/all.yml")
     for machine in ("aws", "db-1", "worker-1"):
         assert ADDRESSES[machine] in sandbox
-    assert ADDRESSES["web-1"] in inventory_text("molecule/single/inventory/hosts.yml")
+    assert SINGLE["single"] in inventory_text("molecule/single/inventory/hosts.yml")
+    for machine in ("single-db", "single-repository"):
+        assert SINGLE[machine] in inventory_text("molecule/single/inventory/group_vars/all/single.yml")
 
 
 @pytest.mark.parametrize("fleet", FLEET["sandbox_fleets"])
@@ -45,13 +49,19 @@ def test_every_service_has_the_tasks_that_set_it_up(fleet: str) -> None:
             assert (ROOT / f"sandbox/tasks/{service}.yml").is_file()
 
 
-def test_down_finds_the_machines_of_every_fleet() -> None:
-    # It removes those of the largest.
-    for machines in FLEET["sandbox_fleets"].values():
-        assert {machine["name"]: machine["address"] for machine in machines}.items() <= ADDRESSES.items()
+def test_every_fleet_has_one_place() -> None:
+    assert sorted(fleet for place in PLACES for fleet in place["fleets"]) == sorted(FLEET["sandbox_fleets"])
+
+
+def test_fleets_in_different_places_share_nothing() -> None:
+    for share in ("network", "subnet", "gateway", "state"):
+        assert len({place[share] for place in PLACES}) == len(PLACES)
+    assert not ADDRESSES.keys() & SINGLE.keys()
 
 
 def test_every_address_is_free_and_in_its_zone() -> None:
     assert len(set(ADDRESSES.values())) == len(ROLLING)
-    assert all(ip_address(address) in ip_network(FLEET["sandbox_subnet"]) for address in ADDRESSES.values())
+    for place in PLACES:
+        machines = [machine for fleet in place["fleets"] for machine in FLEET["sandbox_fleets"][fleet]]
+        assert all(ip_address(machine["address"]) in ip_network(place["subnet"]) for machine in machines)
     assert all(ip_address(machine["address"]) in ZONES[machine["zone"]] for machine in ROLLING if "zone" in machine)
