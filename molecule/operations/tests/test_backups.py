@@ -26,6 +26,12 @@ def sql(statement: str, *, database: str = "amy", port: int = 5432) -> str:
     return on("db-1", "runuser", "--user", "postgres", "--", *psql).strip()
 
 
+def admit(who: str, hba: str) -> None:
+    """Let somebody log in from the hosts' network, on top of what a pg_hba.conf allows."""
+    # What wrote the file ended it without a newline.
+    on("db-1", "sh", "-c", 'printf "\\n%s\\n" "$0" >> "$1"', f"host {who} 10.77.0.0/16 scram-sha-256", hba)
+
+
 @functools.cache
 def migrating_host() -> str:
     return Fleet(OUT / "logs").hosts("web")[0]
@@ -52,8 +58,7 @@ def other_server() -> Iterator[None]:
     on("db-1", "pg_ctlcluster", major, "other", "start")
     verifier = sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'amy'")
     sql(f"CREATE ROLE amy LOGIN CREATEDB PASSWORD '{verifier}'", database="postgres", port=OTHER_PORT)
-    hba = f"/etc/postgresql/{major}/other/pg_hba.conf"
-    on("db-1", "sh", "-c", f"echo 'host all amy 10.77.0.0/16 scram-sha-256' >> {hba}")
+    admit("all amy", f"/etc/postgresql/{major}/other/pg_hba.conf")
     on("db-1", "pg_ctlcluster", major, "other", "reload")
     yield
     on("db-1", "pg_dropcluster", "--stop", major, "other")
@@ -71,8 +76,7 @@ class Deployed:
 @pytest.fixture(scope="module")
 def deployed(fleet: Fleet) -> Iterator[Deployed]:
     before = {dump["path"] for dump in described()}
-    hba = sql("SHOW hba_file")
-    on("db-1", "sh", "-c", f"echo 'host postgres,webapps_restored_amy amy 10.77.0.0/16 scram-sha-256' >> {hba}")
+    admit("postgres,webapps_restored_amy amy", sql("SHOW hba_file"))
     sql("ALTER ROLE amy CREATEDB")
     sql("SELECT pg_reload_conf()")
     with load(OUT / "backups_deploy", steady=5) as users, users.roll():
