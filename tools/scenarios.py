@@ -38,10 +38,13 @@ SIDE_BY_SIDE = 3
 # A fleet has users, who must not wait for a role's scenario: that one takes what time they leave, as do its machines
 # (molecule/shared/create.yml).
 BESIDE_A_FLEET = ("nice", "-n", "19")
-# The fleet that measures waits for what runs beside it, and does so while short scenarios run: the longest come after a
-# third of them. At the end they would run on alone.
+# The fleet that measures waits for what runs beside it, which had better be short; what takes longer comes after a
+# third of the others. At the end it would run on alone.
 MEASURES = "rolling"
-LONGEST = (PLACE_OF_ITS_OWN, "adopt")
+LONGER = (
+    *(PLACE_OF_ITS_OWN, "adopt", "move_redis", "cloudwatch_agent", "migration_gate"),
+    *("app_release_locks", "certbot", "gunicorn"),
+)
 # Each takes as long as the other fleets together. `make test-all` runs the first, `make faults` the second.
 LONG = frozenset({"operations"})
 BY_NAME = frozenset({"faults"})
@@ -90,12 +93,12 @@ def chosen(asked: Sequence[str], roles: Sequence[str], fleets: Sequence[str]) ->
         wanted |= {*roles, *fleets} - BY_NAME
     elif ROLES in asked:
         wanted |= {*roles}
-    shorter = [name for name in roles if name in wanted.difference(LONGEST)]
+    shorter = [name for name in roles if name in wanted.difference(LONGER)]
     begun = len(shorter) // 3
-    longest = [name for name in LONGEST if name in wanted]
+    longer = [name for name in LONGER if name in wanted]
     one_by_one = [name for name in fleets if name in wanted - {PLACE_OF_ITS_OWN}]
     return (
-        [*shorter[:begun], *longest, *shorter[begun:]],
+        [*shorter[:begun], *longer, *shorter[begun:]],
         sorted(one_by_one, key=lambda name: (name != MEASURES, name)),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tools.scenarios import ALL, all_scenarios, causes, chosen
+from tools.scenarios import ALL, LONGER, all_scenarios, causes, chosen
 
 ROOT = Path(__file__).parent.parent.parent
 ROLES, FLEETS = all_scenarios()
@@ -64,9 +64,13 @@ def test_the_long_scenarios_run_only_when_they_are_asked_for(
     assert chosen(asked, ["nginx", "redis"], fleets) == (side_by_side, one_by_one)
 
 
-def test_the_longest_scenarios_are_neither_waited_for_by_the_fleet_that_measures_nor_the_last() -> None:
+def test_longer_scenarios_are_neither_waited_for_by_the_fleet_that_measures_nor_the_last() -> None:
     roles = ["adopt", "cron", "nginx", "redis", "rqworker"]
     assert chosen([], roles, ["rolling", "single"])[0] == ["cron", "single", "adopt", "nginx", "redis", "rqworker"]
+
+
+def test_the_longer_scenarios_exist() -> None:
+    assert set(LONGER) <= {*ROLES, *FLEETS}
 
 
 def test_why_a_scenario_failed_is_told_without_the_frame_that_molecule_draws() -> None:
