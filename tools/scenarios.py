@@ -28,7 +28,7 @@ from sandbox.quiet import beside_others
 ROOT = Path(__file__).parent.parent
 LOGS = ROOT / "out" / "test" / (os.environ.get("WEBAPPS_DISTRIBUTION") or "bookworm")
 FLEET_PLAYBOOK = "sandbox/up.yml"
-# Those of the other place (sandbox/vars/fleet.yml) share a network and an AWS account: they run one after the other.
+# The other fleets share a network and an AWS account, and run one after the other (sandbox/vars/fleet.yml).
 PLACE_OF_ITS_OWN = "single"
 # What the scenarios of one run have made for each other: releases, and packed modules. Of an earlier run they may be
 # another code's.
@@ -42,8 +42,14 @@ BESIDE_A_FLEET = ("nice", "-n", "19")
 # third of the others. At the end it would run on alone.
 MEASURES = "rolling"
 LONGER = (
-    *(PLACE_OF_ITS_OWN, "adopt", "move_redis", "cloudwatch_agent", "migration_gate"),
-    *("app_release_locks", "certbot", "gunicorn"),
+    PLACE_OF_ITS_OWN,
+    "adopt",
+    "move_redis",
+    "cloudwatch_agent",
+    "migration_gate",
+    "app_release_locks",
+    "certbot",
+    "gunicorn",
 )
 # Each takes as long as the other fleets together. `make test-all` runs the first, `make faults` the second.
 LONG = frozenset({"operations"})

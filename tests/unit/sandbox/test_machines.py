@@ -53,6 +53,11 @@ def test_every_fleet_has_one_place() -> None:
     assert sorted(fleet for place in PLACES for fleet in place["fleets"]) == sorted(FLEET["sandbox_fleets"])
 
 
+def test_a_machine_has_one_address_in_all_fleets_of_its_place() -> None:
+    for machines in (FLEET["sandbox_fleets"][fleet] for place in PLACES for fleet in place["fleets"]):
+        assert {machine["name"]: machine["address"] for machine in machines}.items() <= (ADDRESSES | SINGLE).items()
+
+
 def test_fleets_in_different_places_share_nothing() -> None:
     for share in ("network", "subnet", "gateway", "state"):
         assert len({place[share] for place in PLACES}) == len(PLACES)
