@@ -49,8 +49,8 @@ def test_a_scenario_says_only_what_differs_from_the_shared_base(scenario: str) -
 @pytest.mark.parametrize(
     ("asked", "side_by_side", "one_by_one"),
     [
-        ([], ["single", "nginx", "redis"], ["rolling"]),
-        ([ALL], ["single", "nginx", "redis"], ["rolling", "operations"]),
+        ([], ["nginx", "single", "redis"], ["rolling"]),
+        ([ALL], ["nginx", "single", "redis"], ["rolling", "operations"]),
         (["--roles", "rolling"], ["nginx", "redis"], ["rolling"]),
         (["redis"], ["redis"], []),
         (["faults"], [], ["faults"]),
@@ -66,7 +66,7 @@ def test_the_long_scenarios_run_only_when_they_are_asked_for(
 
 def test_longer_scenarios_are_neither_waited_for_by_the_fleet_that_measures_nor_the_last() -> None:
     roles = ["adopt", "cron", "nginx", "redis", "rqworker"]
-    assert chosen([], roles, ["rolling", "single"])[0] == ["cron", "single", "adopt", "nginx", "redis", "rqworker"]
+    assert chosen([], roles, ["rolling", "single"])[0] == ["cron", "nginx", "single", "adopt", "redis", "rqworker"]
 
 
 def test_the_longer_scenarios_exist() -> None:
