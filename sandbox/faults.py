@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from sandbox.fleet import DOMAIN, ROOT, WEB_HOSTS, Fleet, Load, Run, load, web_releases
+from sandbox.observations import Standing
 from sandbox.proof import live_releases, on, processes, transitions
 
 OUT = ROOT / "out" / "test" / "faults"
@@ -60,9 +61,10 @@ def disturbed(fleet: Fleet, moment: Moment, disturb: Callable[[int], object], *r
 
 
 @contextlib.contextmanager
-def users(name: str) -> Iterator[Load]:
+def users(fleet: Fleet, name: str) -> Iterator[Load]:
     """Users who click all the time; what they saw is in the summary afterwards."""
     with load(OUT / name, steady=4) as running, running.roll():
+        fleet.journal.append(running)
         yield running
 
 
@@ -89,8 +91,20 @@ def serving() -> dict[str, str]:
     return web_releases(web())
 
 
+def standing() -> Standing:
+    """How the fleet stands, whoever of it does not answer."""
+    hosts: dict[str, str] = {}
+    for name, address in web().items():
+        try:
+            hosts |= web_releases({name: address})
+        except OSError as error:
+            hosts[name] = f"no answer: {error}"
+    return Standing(hosts, transitions().now())
+
+
 def assert_whole(fleet: Fleet, *arguments: str) -> None:
     """The next plain deploy converges: every host on one release and in the pool, one scheduler, and nobody's lock."""
+    fleet.journal.append(standing())
     fleet.deploy("v2", *arguments)
     assert len(set(serving().values())) == 1
     assert set(live_releases((*web(), "worker-1")).values()) == set(serving().values())
@@ -141,3 +155,5 @@ def have_v2_migrate_again(fleet: Fleet) -> None:
     if migrated():
         fleet.deploy("v1")
         sql("ALTER TABLE notes_note DROP COLUMN topic; DELETE FROM django_migrations WHERE name = '0002_note_topic'")
+    # What led there is no part of what goes wrong next.
+    fleet.journal.clear()

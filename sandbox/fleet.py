@@ -67,11 +67,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Fleet:
-    """A fleet by its inventory. ``logs``: the directory for the output of its playbooks."""
+    """A fleet by its inventory. ``logs``: the directory for the output of its playbooks.
+
+    ``journal``: what happened to it, the last last: finished runs, and what others enter (sandbox/observations.py).
+    """
 
     logs: Path
     inventory: str = "inventories/sandbox"
     arguments: tuple[str, ...] = ()
+    journal: list[object] = field(default_factory=list, compare=False)
 
     def environment(self) -> dict[str, str]:
         # A test runs under Molecule, whose settings for Ansible are not those a person has.
@@ -98,7 +102,11 @@ class Fleet:
         )
         with (self.logs / f"{Path(playbook).stem}.log").open("a") as log:
             log.write(f"$ {' '.join(command)}\n{result.stdout}\nexit {result.returncode}\n\n")
-        return Run(result.returncode, result.stdout, time.monotonic() - begin)
+        return self._entered(Run(result.returncode, result.stdout, time.monotonic() - begin))
+
+    def _entered(self, run: Run) -> Run:
+        self.journal.append(run)
+        return run
 
     def hosts(self, group: str) -> list[str]:
         """The hosts of one of the inventory's groups, in its order, which AWS's instance ids decide."""
@@ -138,7 +146,7 @@ class Fleet:
         output = log.read_text()
         if not done:
             raise FleetError(f'{playbook} never said "{words}":\n{output[-3000:]}')
-        return Run(running.returncode, output, time.monotonic() - begin)
+        return self._entered(Run(running.returncode, output, time.monotonic() - begin))
 
     def site(self, *arguments: str) -> Run:
         return self.must("playbooks/site.yml", *arguments)

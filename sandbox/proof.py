@@ -200,6 +200,10 @@ class Transitions:
             states[entry["target"]] = entry["to"]
             yield entry["time"], sum(state == "healthy" for state in states.values())
 
+    def now(self) -> dict[str, str]:
+        """The health of each target that is, or was, in the pool."""
+        return {entry["target"]: entry["to"] for entry in self.entries}
+
     def healthy_now(self) -> int:
         return list(self._healthy_after_each())[-1][1]
 

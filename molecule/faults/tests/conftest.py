@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from sandbox.faults import OUT, served_before
 from sandbox.fleet import Fleet
+from sandbox.observations import Observation, observed, table
 from sandbox.site import Site
 
 
@@ -27,3 +30,18 @@ def fleet() -> Fleet:
 @pytest.fixture(scope="session")
 def site() -> Site:
     return Site()
+
+
+@pytest.fixture(scope="session")
+def observations() -> list[Observation]:
+    return []
+
+
+@pytest.fixture(autouse=True)
+def observation(request: pytest.FixtureRequest, fleet: Fleet, observations: list[Observation]) -> Iterator[None]:
+    """Write down what was observed, after each test: a later one may never end."""
+    fleet.journal.clear()
+    yield
+    observations.append(observed(request.node.name, fleet.journal))
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "observed.md").write_text(table(observations))

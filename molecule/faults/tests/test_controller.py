@@ -46,7 +46,7 @@ def test_a_controller_killed_in_every_phase_fails_no_request_and_the_next_deploy
     have_v2_migrate_again(fleet)
     job = site.enqueue(60)
     before = [entry["result"] for entry in history()].count("killed")
-    with users("killed") as seen:
+    with users(fleet, "killed") as seen:
         codes = [disturbed(fleet, moment, kill, *DEPLOY_V2, "-e", "sandbox_banner=killed").code for moment in KILLED]
         fleet.deploy("v2", "-e", "sandbox_banner=killed")
     assert codes == [-signal.SIGKILL] * len(KILLED)
@@ -61,7 +61,7 @@ def test_ctrl_c_between_leaving_and_joining_the_pool_is_repaired_by_the_next_dep
     def press(group: int) -> None:
         os.killpg(group, signal.SIGINT)
 
-    with users("interrupted") as seen:
+    with users(fleet, "interrupted") as seen:
         run = disturbed(fleet, PUBLISH, press, *DEPLOY_V2, "-e", "sandbox_banner=interrupted")
         assert run.code != 0
         fleet.deploy("v2")

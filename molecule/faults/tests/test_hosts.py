@@ -63,7 +63,7 @@ def test_a_host_that_is_lost_ends_the_run_with_its_name(fleet: Fleet, host: str,
         # Both of its phases need a migration that is pending.
         have_v2_migrate_again(fleet)
         host = fleet.hosts("web")[0]
-    with users(f"lost_{host}") as seen:
+    with users(fleet, f"lost_{host}") as seen:
         run = disturbed(fleet, moment, lambda _group: stop_hard(host), *DEPLOY_V2, "-e", "sandbox_banner=lost")
     boot(host)
     assert_failed(run, host)
@@ -73,7 +73,7 @@ def test_a_host_that_is_lost_ends_the_run_with_its_name(fleet: Fleet, host: str,
 
 def test_a_web_host_that_is_lost_while_it_is_published_costs_no_request_and_the_other_goes_back(fleet: Fleet) -> None:
     before = serving()
-    with users("lost_in_the_roll") as seen:
+    with users(fleet, "lost_in_the_roll") as seen:
         run = disturbed(
             fleet, PUBLISH_SECOND, lambda _group: stop_hard("web-2"), "playbooks/deploy.yml", "-e", "deploy_version=v1"
         )
@@ -87,7 +87,7 @@ def test_a_web_host_that_is_lost_while_it_is_published_costs_no_request_and_the_
 
 def test_a_builder_that_is_lost_while_web_hosts_are_rolled_keeps_none_of_them_from_going_back(fleet: Fleet) -> None:
     before = serving()
-    with users("lost_builder") as seen:
+    with users(fleet, "lost_builder") as seen:
         run = disturbed(
             fleet,
             PUBLISH_SECOND,
@@ -109,7 +109,7 @@ def test_a_disk_that_is_full_on_one_host_stops_the_deploy_before_anybody_notices
     before = serving()
     on("web-2", "sh", "-c", f"rm -rf {place}/* && mount -t tmpfs -o size=64k tmpfs {place}")
     try:
-        with users("full") as seen:
+        with users(fleet, "full") as seen:
             run = fleet.run("playbooks/deploy.yml", "-e", "deploy_version=v7-slow-request-long-job")
     finally:
         on("web-2", "umount", place)
@@ -125,7 +125,7 @@ def test_a_disk_without_room_for_the_dump_is_told_before_anything_is_migrated(fl
     dumps = fleet.hosts("web")[0]
     on(dumps, "mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", place)
     try:
-        with users("full_dump") as seen:
+        with users(fleet, "full_dump") as seen:
             run = fleet.run(*DEPLOY_V2, "-e", "sandbox_banner=full_dump")
     finally:
         on(dumps, "umount", place)
@@ -146,13 +146,13 @@ def test_a_clock_that_is_an_hour_ahead_on_one_host_is_no_obstacle_nor_is_its_cor
     try:
         on("web-1", "sh", "-c", f"echo {FAKETIME} > /etc/ld.so.preload")
         assert abs(float(on("web-1", "date", "+%s")) - float(on("web-2", "date", "+%s"))) > 3000
-        with users("clock") as seen:
+        with users(fleet, "clock") as seen:
             fleet.deploy("v1")
             fleet.deploy("v2")
     finally:
         on("web-1", "rm", "/etc/ld.so.preload")
     assert seen.summary["failures"] == []
-    with users("clock_corrected") as seen:
+    with users(fleet, "clock_corrected") as seen:
         fleet.deploy("v2", "-e", "sandbox_banner=corrected")
     assert seen.summary["failures"] == []
     assert_whole(fleet)
@@ -162,7 +162,7 @@ def test_a_stopped_supervisor_of_the_worker_host_ends_the_roll_with_its_name(fle
     before = serving()
     on("worker-1", "systemctl", "stop", "supervisor")
     try:
-        with users("supervisor") as seen:
+        with users(fleet, "supervisor") as seen:
             run = fleet.run(*DEPLOY_V2, "-e", "sandbox_banner=unsupervised")
     finally:
         on("worker-1", "systemctl", "start", "supervisor")
@@ -176,7 +176,7 @@ def test_a_configuration_of_nginx_that_was_broken_by_hand_does_not_touch_a_deplo
     broken = "/etc/nginx/conf.d/broken.conf"
     on("web-1", "sh", "-c", f"echo 'no such directive;' > {broken}")
     try:
-        with users("nginx") as seen:
+        with users(fleet, "nginx") as seen:
             fleet.deploy("v2", "-e", "sandbox_banner=nginx")
     finally:
         on("web-1", "rm", broken)

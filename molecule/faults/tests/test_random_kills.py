@@ -14,7 +14,7 @@ import time
 import pytest
 
 from sandbox.faults import DEPLOY_V2, OUT, assert_whole, users
-from sandbox.fleet import BESIDE_THE_FLEET, ROOT, Fleet
+from sandbox.fleet import BESIDE_THE_FLEET, ROOT, Fleet, Run
 
 SEED = int(os.environ.get("WEBAPPS_KILLS_SEED", "1"))
 KILLS = int(os.environ.get("WEBAPPS_KILLS", "50"))
@@ -35,8 +35,9 @@ def test_a_controller_killed_at_a_random_moment_of_a_roll_fails_no_request(
     changed = ("-e", f"sandbox_banner=kill-{number}")
     command = [*BESIDE_THE_FLEET, "ansible-playbook", "-i", fleet.inventory, *DEPLOY_V2, *changed]
     name = f"kill_{number}"
-    with users(name) as seen:
+    with users(fleet, name) as seen:
         with (OUT / name / "killed.log").open("w") as log:
+            begin = time.monotonic()
             running = subprocess.Popen(
                 command, cwd=ROOT, env=fleet.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
@@ -45,5 +46,6 @@ def test_a_controller_killed_at_a_random_moment_of_a_roll_fails_no_request(
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
         running.wait()
+        fleet.journal.append(Run(running.returncode, (OUT / name / "killed.log").read_text(), time.monotonic() - begin))
         assert_whole(fleet, *changed)
     assert seen.summary["failures"] == []

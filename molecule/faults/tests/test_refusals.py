@@ -11,14 +11,19 @@ from sandbox.proof import CallJournal, HostTrees, on, trouble
 
 def test_nothing_is_deployed_while_deploys_are_frozen(fleet: Fleet) -> None:
     fleet.must("playbooks/lock.yml", "-e", '{"lock_reason": "workshop week"}')
-    run = fleet.run(*DEPLOY_V2)
+    with users(fleet, "frozen") as seen:
+        run = fleet.run(*DEPLOY_V2)
     fleet.must("playbooks/unlock.yml")
     assert_failed(run, "workshop week")
+    assert seen.summary["failures"] == []
 
 
 def test_a_torn_lock_is_moved_aside_and_told(fleet: Fleet) -> None:
     on("worker-1", "sh", "-c", f"printf '{{\"owner\"' > {DEPLOYS}/lock.json")
-    assert f"{DEPLOYS}/lock.json" in said(fleet.deploy("v2"))
+    with users(fleet, "torn") as seen:
+        run = fleet.deploy("v2")
+    assert f"{DEPLOYS}/lock.json" in said(run)
+    assert seen.summary["failures"] == []
 
 
 def test_a_lock_that_somebody_elsewhere_left_is_taken_over_once_it_is_stale(fleet: Fleet) -> None:
@@ -29,14 +34,19 @@ def test_a_lock_that_somebody_elsewhere_left_is_taken_over_once_it_is_stale(flee
     }  # fmt: skip
     path = f"{DEPLOYS}/lock.json"
     on("worker-1", "sh", "-c", f"echo '{json.dumps(held)}' > {path}")
-    assert_failed(fleet.run(*DEPLOY_V2), "maria@laptop", "unlock_run=r0123456789ab")
-    on("worker-1", "sh", "-c", f"echo '{json.dumps(held | {'expiry': 3600})}' > {path}")
-    assert "maria@laptop" in said(fleet.deploy("v2"))
+    with users(fleet, "stale") as seen:
+        refused = fleet.run(*DEPLOY_V2)
+        on("worker-1", "sh", "-c", f"echo '{json.dumps(held | {'expiry': 3600})}' > {path}")
+        taken = fleet.deploy("v2")
+    assert_failed(refused, "maria@laptop", "unlock_run=r0123456789ab")
+    assert "maria@laptop" in said(taken)
+    assert seen.summary["failures"] == []
     assert (history()[-2]["who"], history()[-2]["result"]) == ("maria@laptop", "killed")
 
 
 def test_a_database_that_is_down_is_told_before_anything_is_published(fleet: Fleet) -> None:
     before = serving()
+    # Without users: what they ask for cannot be answered by anybody.
     on("db-1", "systemctl", "stop", "postgresql")
     try:
         run = fleet.run(*DEPLOY_V2)
@@ -49,9 +59,10 @@ def test_a_database_that_is_down_is_told_before_anything_is_published(fleet: Fle
 
 def test_a_right_that_is_missing_is_told_before_anything_changes(fleet: Fleet) -> None:
     trees, calls = HostTrees.now(tuple(web())), CallJournal.now()
-    with trouble("DescribeTargetGroups", code="AccessDenied"):
+    with users(fleet, "right") as seen, trouble("DescribeTargetGroups", code="AccessDenied"):
         run = fleet.run(*DEPLOY_V2, "-e", "sandbox_banner=right")
     assert_failed(run, "elasticloadbalancing:DescribeTargetGroups", "Allow")
+    assert seen.summary["failures"] == []
     assert HostTrees.now(tuple(web())).differences(trees) == []
     assert calls.writes_since() == []
 
@@ -60,7 +71,7 @@ def test_redis_that_is_down_is_told_before_anything_changes_and_the_next_plain_d
     before = HostTrees.now(tuple(web()))
     on("worker-1", "systemctl", "stop", "redis-server")
     try:
-        with users("redis") as seen:
+        with users(fleet, "redis") as seen:
             run = fleet.run(*DEPLOY_V2)
     finally:
         on("worker-1", "systemctl", "start", "redis-server")

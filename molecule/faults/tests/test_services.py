@@ -27,6 +27,7 @@ HOSTS = ("web-1", "web-2")
 def test_a_database_that_only_reads_keeps_the_fleet_as_it_was(fleet: Fleet) -> None:
     have_v2_migrate_again(fleet)
     before = serving()
+    # Without users: what they write cannot be kept by anybody.
     sql("ALTER DATABASE amy SET default_transaction_read_only = on", database="postgres")
     try:
         run = fleet.run(*DEPLOY_V2)
@@ -35,6 +36,7 @@ def test_a_database_that_only_reads_keeps_the_fleet_as_it_was(fleet: Fleet) -> N
     assert_failed(run, "The database is read-only")
     assert serving() == before
     assert not migrated()
+    assert_whole(fleet)
 
 
 def test_a_migration_that_gets_no_lock_gives_up_and_leaves_the_fleet_as_it_was(fleet: Fleet) -> None:
@@ -48,7 +50,7 @@ def test_a_migration_that_gets_no_lock_gives_up_and_leaves_the_fleet_as_it_was(f
     )  # fmt: skip
     limits = {"deploy_version": "v2", "app_release_lock_timeout": 1, "app_release_migrate_attempts": 2}
     try:
-        with users("locked") as seen:
+        with users(fleet, "locked") as seen:
             run = fleet.run("playbooks/deploy.yml", "-e", json.dumps(limits))
     finally:
         sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
@@ -68,7 +70,7 @@ def test_a_target_that_never_gets_healthy_ends_the_roll_and_the_other_host_goes_
     before = serving()
     given = {"deploy_version": "v2", "sandbox_banner": "unhealthy", "load_balancer_timeout": 20}
     try:
-        with users("unhealthy") as seen:
+        with users(fleet, "unhealthy") as seen:
             run = disturbed(fleet, PUBLISH, cut, "playbooks/deploy.yml", "-e", json.dumps(given))
     finally:
         on("web-1", "ip", "route", "del", "blackhole", f"{BALANCER}/32")
@@ -84,7 +86,7 @@ def test_aws_that_throttles_errs_and_is_slow_for_a_while_is_borne(fleet: Fleet) 
         "RegisterTargets": {"code": "InternalFailure", "calls": 3},
         "DescribeTargetHealth": {"code": "ServiceUnavailable", "calls": 4, "after": 6, "delay": 2.0},
     }
-    with ExitStack() as stack, users("aws_bad_day") as seen:
+    with ExitStack() as stack, users(fleet, "aws_bad_day") as seen:
         asked = {action: stack.enter_context(trouble(action, **how)) for action, how in bad_day.items()}
         fleet.deploy("v2", "-e", "sandbox_banner=bad_day")
         counted = {action: count() for action, count in asked.items()}
@@ -96,7 +98,7 @@ def test_aws_that_throttles_errs_and_is_slow_for_a_while_is_borne(fleet: Fleet) 
 
 def test_a_host_that_has_left_comes_back_although_aws_refuses_what_follows(fleet: Fleet) -> None:
     before = serving()
-    with users("aws_denied") as seen, trouble("DescribeTargetHealth", code="AccessDenied", after=8):
+    with users(fleet, "aws_denied") as seen, trouble("DescribeTargetHealth", code="AccessDenied", after=8):
         run = fleet.run(*DEPLOY_V2, "-e", "sandbox_banner=denied")
     assert_failed(run, "elasticloadbalancing:DescribeTargetHealth")
     assert seen.summary["failures"] == []
