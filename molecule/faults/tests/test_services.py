@@ -20,6 +20,7 @@ from sandbox.faults import (
 )
 from sandbox.fleet import BALANCER, Fleet
 from sandbox.proof import on, trouble
+from sandbox.site import Site
 
 HOSTS = ("web-1", "web-2")
 
@@ -62,7 +63,9 @@ def test_a_migration_that_gets_no_lock_gives_up_and_leaves_the_fleet_as_it_was(f
     assert_whole(fleet)
 
 
-def test_a_target_that_never_gets_healthy_ends_the_roll_and_the_other_host_goes_on_serving(fleet: Fleet) -> None:
+def test_a_target_that_never_gets_healthy_ends_the_roll_and_the_other_host_goes_on_serving(
+    fleet: Fleet, site: Site
+) -> None:
     def cut(_group: int) -> None:
         # The balancer does not reach the host any more, which has left it by then; whoever deploys does.
         on("web-1", "ip", "route", "add", "blackhole", f"{BALANCER}/32")
@@ -74,6 +77,9 @@ def test_a_target_that_never_gets_healthy_ends_the_roll_and_the_other_host_goes_
             run = disturbed(fleet, PUBLISH, cut, "playbooks/deploy.yml", "-e", json.dumps(given))
     finally:
         on("web-1", "ip", "route", "del", "blackhole", f"{BALANCER}/32")
+        # The host closed the connections that the balancer keeps to it, and could not say so: who asks next finds out.
+        for _once_for_each in HOSTS * 2:
+            site.get("/")
     assert_failed(run, "web-1", "Target.Timeout")
     assert seen.summary["failures"] == []
     assert serving() == before
