@@ -78,7 +78,7 @@ def test_two_deploys_at_once_are_one_deploy_and_one_refusal(fleet: Fleet) -> Non
     run = disturbed(fleet, BUILD, second, *DEPLOY_V2, "-e", "sandbox_banner=first")
     assert run.code == 0, run.tail()
     (refused,) = refusals
-    assert_failed(refused, "holds the lock")
+    assert_failed(refused, "is held: ", 'version v2, reason "deploy"', "deploy_lock_wait")
     assert_whole(fleet)
 
 

@@ -85,7 +85,28 @@ def test_a_web_host_that_is_lost_while_it_is_published_costs_no_request_and_the_
     assert_whole(fleet)
 
 
-def test_a_builder_that_is_lost_while_web_hosts_are_rolled_keeps_none_of_them_from_going_back(fleet: Fleet) -> None:
+def test_a_builder_that_answers_no_more_while_web_hosts_are_rolled_keeps_none_of_them_from_going_back(
+    fleet: Fleet,
+) -> None:
+    def hang_up(_group: int) -> None:
+        on("worker-1", "sh", "-c", "systemctl stop ssh; pkill --full 'sshd: '")
+
+    before = serving()
+    try:
+        with users(fleet, "unreachable_builder") as seen:
+            run = disturbed(fleet, PUBLISH_SECOND, hang_up, "playbooks/deploy.yml", "-e", "deploy_version=v1")
+        now = serving()
+    finally:
+        on("worker-1", "systemctl", "start", "ssh")
+    assert_failed(run, "worker-1 does not answer", "and worker-1 did not.")
+    assert seen.summary["failures"] == []
+    assert now == before
+    assert_whole(fleet)
+
+
+def test_a_builder_that_is_lost_together_with_redis_leaves_every_host_with_a_release_that_has_proved_itself(
+    fleet: Fleet,
+) -> None:
     before = serving()
     with users(fleet, "lost_builder") as seen:
         run = disturbed(
@@ -98,9 +119,10 @@ def test_a_builder_that_is_lost_while_web_hosts_are_rolled_keeps_none_of_them_fr
         )
     now = serving()
     boot("worker-1")
-    assert_failed(run, "worker-1 does not answer", "and worker-1 did not.")
+    # Without Redis no release is healthy: the host that was published keeps the new one, the other one its old one.
+    assert_failed(run, "worker-1 does not answer", "The fleet should have gone back to v2", f"runs v1 ({now['web-1']})")
     assert seen.summary["failures"] == []
-    assert now == before
+    assert now["web-2"] == before["web-2"]
     assert_whole(fleet)
 
 
