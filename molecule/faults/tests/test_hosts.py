@@ -89,7 +89,8 @@ def test_a_builder_that_answers_no_more_while_web_hosts_are_rolled_keeps_none_of
     fleet: Fleet,
 ) -> None:
     def hang_up(_group: int) -> None:
-        on("worker-1", "sh", "-c", "systemctl stop ssh; pkill --full 'sshd: '")
+        # The brackets keep it from ending itself.
+        on("worker-1", "sh", "-c", "systemctl stop ssh; pkill --full '[s]shd: '")
 
     before = serving()
     try:
