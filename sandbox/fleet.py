@@ -138,11 +138,17 @@ class Fleet:
                 command, cwd=ROOT, env=self.environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
-            while running.poll() is None:
-                if not done and log.read_text().count(words) >= times:
-                    disturb(running.pid)
-                    done = True
-                time.sleep(0.2)
+            try:
+                while running.poll() is None:
+                    if not done and log.read_text().count(words) >= times:
+                        disturb(running.pid)
+                        done = True
+                    time.sleep(0.2)
+            finally:
+                # What could not be disturbed must not go on, with the lock, beside what comes next.
+                if running.poll() is None:
+                    os.killpg(running.pid, signal.SIGKILL)
+                    running.wait()
         output = log.read_text()
         if not done:
             raise FleetError(f'{playbook} never said "{words}":\n{output[-3000:]}')
