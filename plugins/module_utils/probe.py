@@ -42,9 +42,10 @@ class Answer:
     body: str = ""
     error: str = ""
 
-    def satisfies(self, expect: str) -> bool:
-        if self.status != 200:
-            return False
+    def satisfies(self, expect: str, status: int = 200) -> bool:
+        return self.status == status and self.says(expect)
+
+    def says(self, expect: str) -> bool:
         return expect in self.body or any(expect in value for value in self.headers.values())
 
     @property

@@ -121,6 +121,7 @@ def publish(request: Request, tools: Tools, *, check: bool = False) -> Outcome:
         retiring=retiring(request, seen),
         before=before,
         after=state(request, seen),
+        warnings=[call.prover.concession] if call.prover.concession else [],
         differs=differs,
     )
 
@@ -156,7 +157,8 @@ class _Call:
         self.seen = seen
         self.previous = previous
         self.wanted = request.generation
-        self.prover = Prover(self.wanted, request.proof, tools)
+        rival = request.layout.socket(seen.live) if seen.live and seen.live != self.wanted.id else None
+        self.prover = Prover(self.wanted, request.proof, tools, rival)
         self.retired: list[str] = []
 
     def look(self) -> Observed:

@@ -39,12 +39,15 @@ class Proof:
     """What shows that a generation works: an answer over its socket, a command that ends with 0, or staying up.
 
     ``command``: relative to the release's directory, run as the program's user with its environment. ``timeout``: s.
+    ``no_worse``: at the end of that time an answer with another status is enough too, where the generation that serves
+    fails the same proof.
     """
 
     http: HttpProbe | None = None
     command: tuple[str, ...] = ()
     stdin: str = ""
     timeout: float = 60.0
+    no_worse: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Request:
             )
         if self.proof.http and self.proof.command:
             raise WebappsError("proof.http and proof.command are both given: choose one.")
+        if self.proof.no_worse and not self.serves:
+            raise WebappsError("proof.no_worse is given, but serves is false: there is no answer to compare.")
 
     @property
     def generation(self) -> Generation:

@@ -160,6 +160,14 @@ options:
         description: Seconds within which the generation must prove itself. A process that ends fails at once.
         type: int
         default: 60
+      no_worse:
+        description:
+          - Whether it is enough, at the end of O(proof.timeout), to be no worse than the generation that serves. Where
+            that one does not answer with 200 before anything is begun, the wanted one may answer with any status, over
+            its socket and through nginx, as long as it says O(proof.http.expect). A warning says so.
+          - For a way back, as what both stand on may be down. Only with O(proof.http).
+        type: bool
+        default: false
   front:
     description: Where to ask nginx for the same as O(proof.http), after the switch. The switch is undone if that fails.
     type: dict
@@ -377,6 +385,7 @@ PROOF: dict[str, Any] = {
     "command": {"type": "list", "elements": "str", "default": []},
     "stdin": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 60},
+    "no_worse": {"type": "bool", "default": False},
 }
 FRONT: dict[str, Any] = {
     "scheme": {"type": "str", "choices": ["http", "https"], "default": "http"},
@@ -427,6 +436,7 @@ def requested(parameters: dict[str, Any]) -> Request:
             command=tuple(proof.get("command") or ()),
             stdin=proof.get("stdin") or "",
             timeout=proof.get("timeout") or PROOF["timeout"]["default"],
+            no_worse=bool(proof.get("no_worse")),
         ),
         serves=parameters["serves"],
         moves_links=parameters["serves"] or parameters["moves_links"],

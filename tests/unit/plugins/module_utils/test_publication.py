@@ -308,6 +308,8 @@ def test_contradictory_requests_are_refused(host: Host) -> None:
         request_for(host, serves=False)
     with pytest.raises(WebappsError, match="choose one"):
         request_for(host, proof=Proof(http=HttpProbe("/", DOMAIN), command=("true",)))
+    with pytest.raises(WebappsError, match="no answer to compare"):
+        worker_for(host, proof=Proof(no_worse=True))
 
 
 # Failures
@@ -367,6 +369,66 @@ def test_the_error_shows_the_probe(directory: Path) -> None:
     probe = raised.value.details["probe"]
     assert isinstance(probe, dict)
     assert (probe["status"], probe["host"], probe["body"]) == (500, DOMAIN, "body")
+
+
+# On the way back, what both releases stand on may be down.
+AILING = Behaviour(status=503, front_status=503)
+
+
+def way_back(host: Host, **changes: object) -> Request:
+    request = request_for(host, **changes)  # type: ignore[arg-type]
+    return replace(request, proof=replace(request.proof, no_worse=True))
+
+
+@pytest.mark.parametrize("overlap", [True, False], ids=["overlap", "no overlap"])
+def test_a_way_back_goes_on_where_the_release_that_serves_fails_the_same_proof(directory: Path, overlap: bool) -> None:
+    host = serving_host(directory, AILING)
+    host.behaviours[OLD] = AILING
+    outcome = publish(way_back(host, overlap=overlap), host.tools())
+    assert_alone(host, request_for(host, NEW))
+    assert host.ledger_state(NEW) == "live"
+    (warning,) = outcome.warnings
+    assert "is not proven, but no worse than the one it replaces" in warning
+    assert warning.count("status 503") == 2
+
+
+def test_a_way_back_waits_for_a_good_answer_as_long_as_any_publish_before_it_takes_a_bad_one(directory: Path) -> None:
+    host = serving_host(directory, Behaviour(status=503))
+    host.behaviours[OLD] = AILING
+    mended = host.time + 10
+
+    def mend() -> None:
+        if host.time >= mended:
+            host.behaviours[NEW].status = 200
+
+    host.watch = mend
+    assert publish(way_back(host), host.tools()).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(Behaviour(), AILING, id="what serves is well"),
+        pytest.param(AILING, Behaviour(boots=100), id="it does not answer"),
+        pytest.param(AILING, Behaviour(status=503, says="somebody else"), id="it is another release"),
+        pytest.param(AILING, Behaviour(status=503, dies_after=3), id="it dies"),
+        pytest.param(AILING, Behaviour(status=503, front_status=502), id="nginx answers something else"),
+    ],
+)
+def test_a_way_back_to_what_is_worse_leaves_what_serves(directory: Path, old: Behaviour, new: Behaviour) -> None:
+    host = serving_host(directory, new)
+    host.behaviours[OLD] = old
+    with pytest.raises(WebappsError, match="was not published on this host"):
+        publish(way_back(host), host.tools())
+    assert_alone(host, request_for(host, OLD))
+
+
+def test_a_deploy_is_not_content_with_being_no_worse(directory: Path) -> None:
+    host = serving_host(directory, AILING)
+    host.behaviours[OLD] = AILING
+    with pytest.raises(WebappsError, match="did not prove itself"):
+        publish(request_for(host), host.tools())
+    assert_alone(host, request_for(host, OLD))
 
 
 def test_what_runs_and_does_not_work_is_stopped_and_started_again(directory: Path) -> None:
