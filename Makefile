@@ -19,7 +19,8 @@ setup: .venv/.complete ## Install the tools into .venv, as pinned
 .venv/.complete: requirements/dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 setup")'
 	$(PYTHON) -m venv .venv
-	$(VENV)/pip install --quiet --require-hashes --requirement requirements/dev.txt
+	# Most of what comes with Ansible is never imported here, and what is gets compiled then.
+	$(VENV)/pip install --quiet --no-compile --require-hashes --requirement requirements/dev.txt
 	touch $@
 
 lock: setup ## Pin the newest versions of all Python dependencies

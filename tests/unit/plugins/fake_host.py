@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ansible_collections.carpentries.webapps.plugins.module_utils import ledger
@@ -76,11 +77,12 @@ class Running:
     exit_status: int = 0
     error: str = ""
 
-    @property
+    # Asked for at every tick.
+    @cached_property
     def directory(self) -> Path:
         return Path(self.section["directory"])
 
-    @property
+    @cached_property
     def socket(self) -> Path | None:
         found = re.search(r"unix:(\S+)", self.section["command"])
         return Path(found.group(1)) if found else None
