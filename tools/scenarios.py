@@ -33,6 +33,8 @@ PLACE_OF_ITS_OWN = "single"
 # What the scenarios of one run have made for each other: releases, and packed modules. Of an earlier run they may be
 # another code's.
 KEPT = (ROOT / ".cache" / "artifacts", ROOT / ".cache" / "modules")
+# The same of whole machines, as images (molecule/shared/prepare_releases.yml).
+PREPARED, PREPARED_LABEL = "webapps-prepared", "org.carpentries.webapps.prepared"
 # Two for two processors, and one because each waits now and then.
 SIDE_BY_SIDE = 3
 # A fleet has users, who must not wait for a role's scenario: that one takes what time they leave, as do its machines
@@ -120,10 +122,19 @@ def run(scenario: str, priority: Sequence[str] = ()) -> Outcome:
     outcome_log = LOGS / f"{scenario}.log"
     command = [*priority, "molecule", "test", "--scenario-name", scenario]
     with outcome_log.open("w") as log:
-        code = subprocess.call(command, cwd=ROOT, stdout=log, stderr=log)
+        code = subprocess.call(
+            command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, "WEBAPPS_PREPARED": PREPARED}
+        )
     outcome = Outcome(scenario, code == 0, time.monotonic() - begin)
     print(outcome.line(), flush=True)
     return outcome
+
+
+def forget_prepared() -> None:
+    command = ["docker", "images", "--quiet", "--filter", f"label={PREPARED_LABEL}"]
+    images = subprocess.check_output(command, text=True).split()
+    if images:
+        subprocess.check_call(["docker", "rmi", "--force", *images], stdout=subprocess.DEVNULL)
 
 
 def main(asked: Sequence[str]) -> int:
@@ -140,9 +151,11 @@ def main(asked: Sequence[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     for directory in KEPT:
         shutil.rmtree(directory, ignore_errors=True)
+    forget_prepared()
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         in_one_place = pool.submit(lambda: [run(name) for name in one_by_one])
         outcomes = [*pool.map(run_beside_others, side_by_side), *in_one_place.result()]
+    forget_prepared()
     failed = [outcome for outcome in outcomes if not outcome.passed]
     for outcome in failed:
         tail = outcome.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
