@@ -70,8 +70,9 @@ sanity: setup ## Run ansible-test sanity
 up: image ## Boot the local fleet
 	ansible-playbook sandbox/up.yml
 
-down: setup ## Remove the local fleet and all it left
+down: setup ## Remove the local fleets and all they left
 	ansible-playbook sandbox/down.yml
+	ansible-playbook sandbox/down.yml --extra-vars sandbox_fleet=single
 
 demo: image ## Roll a release over a local fleet under load, and count
 	python -m sandbox.demo
