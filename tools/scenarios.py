@@ -34,7 +34,7 @@ PLACE_OF_ITS_OWN = "single"
 # another code's.
 KEPT = (ROOT / ".cache" / "artifacts", ROOT / ".cache" / "modules")
 # The same of whole machines, as images (molecule/shared/prepare_releases.yml).
-PREPARED, PREPARED_LABEL = "webapps-prepared", "org.carpentries.webapps.prepared"
+PREPARED, PREPARED_LABEL = f"webapps-prepared-{LOGS.name}", "org.carpentries.webapps.prepared"
 # Two for two processors, and one because each waits now and then.
 SIDE_BY_SIDE = 3
 # A fleet has users, who must not wait for a role's scenario: that one takes what time they leave, as do its machines
