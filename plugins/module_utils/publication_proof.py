@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.carpentries.webapps.plugins.module_utils.errors import WebappsError
@@ -29,7 +30,7 @@ POLL = 0.2
 COMMAND_POLL = 1.0
 # Seconds for one HTTP attempt: a program that died while it held a request is noticed after it.
 ATTEMPT = 10.0
-LOG_LINES, LOG_BYTES = 40, 16384
+LOG_LINES, LOG_BYTES = 40, 65536
 
 
 class ProofError(WebappsError):
@@ -38,6 +39,25 @@ class ProofError(WebappsError):
     def __init__(self, message: str, *, blamed: bool = True, **details: object) -> None:
         super().__init__(message, **details)
         self.blamed = blamed
+
+
+def last_lines(lines: list[str], count: int) -> list[str]:
+    """The last lines of a log, and before them the exceptions of tracebacks that are left out.
+
+    When all of its workers fail to boot, gunicorn's own tracebacks come last, and would hide why they did.
+    """
+    left_out, kept = lines[:-count], lines[-count:]
+    return [*(line for line in dict.fromkeys(_exceptions(left_out)) if line not in kept), *kept]
+
+
+def _exceptions(lines: list[str]) -> Iterator[str]:
+    inside = False
+    for line in lines:
+        if line.startswith("Traceback (most recent call last):"):
+            inside = True
+        elif inside and line and not line[0].isspace():
+            inside = False
+            yield line
 
 
 class Prover:
@@ -211,6 +231,6 @@ class Prover:
                 # A smaller file was rotated meanwhile.
                 start = self._log_start if self._log_start <= size else 0
                 stream.seek(max(start, size - LOG_BYTES))
-                return stream.read().decode(errors="replace").splitlines()[-LOG_LINES:]
+                return last_lines(stream.read().decode(errors="replace").splitlines(), LOG_LINES)
         except OSError:
             return []

@@ -350,7 +350,8 @@ supervisor:
   returned: when a proof failed
   sample: "WARN exited: gunicorn-0123456789-89abcdef-a1b2c3d4 (exit status 3; not expected)"
 log:
-  description: The last lines that the program's log got since this start.
+  description:
+    - The last lines that the program's log got since this start, and before them the exceptions of earlier tracebacks.
   type: list
   elements: str
   returned: when a proof failed

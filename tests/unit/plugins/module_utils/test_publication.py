@@ -371,6 +371,25 @@ def test_the_error_shows_the_probe(directory: Path) -> None:
     assert (probe["status"], probe["host"], probe["body"]) == (500, DOMAIN, "body")
 
 
+def test_gunicorns_own_tracebacks_do_not_hide_the_applications(directory: Path) -> None:
+    host = serving_host(directory, Behaviour(dies_after=0.3))
+    cause = "ModuleNotFoundError: No module named 'amy.telemetry'"
+    traceback = ["Traceback (most recent call last):", '  File "site.py", line 1, in <module>', "    import telemetry"]
+    halt = ["Traceback (most recent call last):", *["    ~~~~^^^^"] * 60, "gunicorn.errors.HaltServer: <HaltServer 3>"]
+
+    def write() -> None:
+        log = host.log.read_text()
+        if f"booting {NEW}" in log and cause not in log:
+            host.log.write_text("\n".join([log.rstrip(), *traceback, cause, *traceback, cause, *halt, ""]))
+
+    host.watch = write
+    with pytest.raises(WebappsError) as raised:
+        publish(request_for(host), host.tools())
+    lines = raised.value.message.splitlines()
+    assert lines.count(cause) == 1
+    assert lines.index(cause) < lines.index(halt[-1])
+
+
 # On the way back, what both releases stand on may be down.
 AILING = Behaviour(status=503, front_status=503)
 
