@@ -7,6 +7,8 @@ VENV := .venv/bin
 export PATH := $(CURDIR)/$(VENV):$(PATH)
 export PYTHONPATH := $(CURDIR)
 export LC_ALL := C.UTF-8
+# Hundreds of short programs start here: what they compile is kept, also where somebody's environment says otherwise.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock docs lint unit check test test-all faults sanity image up down demo build
