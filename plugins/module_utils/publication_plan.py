@@ -39,8 +39,7 @@ class Proof:
     """What shows that a generation works: an answer over its socket, a command that ends with 0, or staying up.
 
     ``command``: relative to the release's directory, run as the program's user with its environment. ``timeout``: s.
-    ``no_worse``: at the end of that time an answer with another status is enough too, where the generation that serves
-    fails the same proof.
+    ``no_worse``: at the end of that time it is enough to fail with the same status as the generation that serves.
     """
 
     http: HttpProbe | None = None

@@ -167,7 +167,8 @@ class Prover:
         proof, answer, rival = self._proof, self._answer, self._rival
         if rival is None or proof.http is None or rival.status == 200 or answer is None or answer.status is None:
             return False
-        if not answer.says(proof.http.expect):
+        # Of two failures with different statuses nobody can say which one its users would rather have.
+        if rival.status not in {None, answer.status} or not answer.says(proof.http.expect):
             return False
         self._status = answer.status
         self.concession = (

@@ -163,8 +163,9 @@ options:
       no_worse:
         description:
           - Whether it is enough, at the end of O(proof.timeout), to be no worse than the generation that serves. Where
-            that one does not answer with 200 before anything is begun, the wanted one may answer with any status, over
-            its socket and through nginx, as long as it says O(proof.http.expect). A warning says so.
+            that one does not answer with 200 before anything is begun, the wanted one may answer with the same status,
+            or with any if that one does not answer at all, over its socket and through nginx, as long as it says
+            O(proof.http.expect). A warning says so.
           - For a way back, as what both stand on may be down. Only with O(proof.http).
         type: bool
         default: false

@@ -394,8 +394,8 @@ def test_gunicorns_own_tracebacks_do_not_hide_the_applications(directory: Path) 
 AILING = Behaviour(status=503, front_status=503)
 
 
-def way_back(host: Host, **changes: object) -> Request:
-    request = request_for(host, **changes)  # type: ignore[arg-type]
+def way_back(host: Host, *, overlap: bool = True) -> Request:
+    request = request_for(host, overlap=overlap)
     return replace(request, proof=replace(request.proof, no_worse=True))
 
 
@@ -429,6 +429,7 @@ def test_a_way_back_waits_for_a_good_answer_as_long_as_any_publish_before_it_tak
     [
         pytest.param(Behaviour(), AILING, id="what serves is well"),
         pytest.param(AILING, Behaviour(boots=100), id="it does not answer"),
+        pytest.param(AILING, Behaviour(status=500, front_status=500), id="it fails otherwise"),
         pytest.param(AILING, Behaviour(status=503, says="somebody else"), id="it is another release"),
         pytest.param(AILING, Behaviour(status=503, dies_after=3), id="it dies"),
         pytest.param(AILING, Behaviour(status=503, front_status=502), id="nginx answers something else"),
